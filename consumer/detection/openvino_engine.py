@@ -1,0 +1,224 @@
+"""How ONNX weights run on a CPU with OpenVINO: no torch, no onnx package, nothing licensed AGPL at run time."""
+# ruff: noqa: E402  # what keeps openvino from calling home must stand before its import
+
+import queue
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+# Importing openvino sends a message to its makers and writes an id to the home folder; without this package it cannot.
+sys.modules["openvino_telemetry"] = cast(Any, None)
+
+import openvino as ov
+from openvino import opset13 as ops
+from openvino.frontend import FrontEndManager
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from consumer.cores import available_cores
+from consumer.detection.engine import Candidates, Model, Pixels, Shape
+from consumer.detection.weights import (
+    Facts,
+    Weights,
+    check_facts,
+    choose_head,
+    facts_of_texts,
+    input_size,
+    one_line,
+)
+from consumer.errors import SettingsError
+from consumer.settings import BatchingSettings, ModelSettings
+
+TYPES = {"f32": ov.Type.f32, "bf16": ov.Type.bf16, "f16": ov.Type.f16}
+
+
+class OpenVINOEngine:
+    """A compiled model and its infer requests, one for each place; as many threads, named `openvino`, wait for them.
+
+    Threads rather than OpenVINO's callbacks, which are not called when an inference fails.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, model: Model, *, max_batch: int) -> None:
+        self.model = model
+        self.max_batch = max_batch
+        self.places = min(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"), available_cores())
+        self._requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+        for _ in range(self.places):
+            self._requests.put(compiled.create_infer_request())
+        self._pool = ThreadPoolExecutor(self.places, thread_name_prefix="openvino")
+
+    def start(self, images: Pixels) -> Future[Candidates]:
+        return self._pool.submit(self._answer, images)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def _answer(self, images: Pixels) -> Candidates:
+        pixels = self._filled(images)  # the request reads this memory and does not keep it
+        request = self._requests.get()
+        try:
+            request.set_input_tensor(ov.Tensor(pixels, shared_memory=True))
+            request.start_async()
+            request.wait()
+            return np.array(request.get_output_tensor().data[: len(images)])
+        finally:
+            self._requests.put(request)
+
+    def _filled(self, images: Pixels) -> Pixels:
+        """Static weights take batches of one size alone: missing images are black, and their answers dropped."""
+        missing = (self.model.static_batch or len(images)) - len(images)
+        if not missing:
+            return images
+        return np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+
+
+def load(
+    weights: Weights, model: ModelSettings, batching: BatchingSettings, *, precision: str, onnx: Path | None = None
+) -> OpenVINOEngine:
+    """Build and warm the engine; `onnx` is what `weights` were converted to. Raises SettingsError."""
+    if precision not in TYPES:
+        offered = ", ".join(TYPES)
+        raise SettingsError(f"model.precision: {precision} is not offered by openvino, only {offered}")
+    core = ov.Core()
+    graph, facts = _read(weights, onnx or weights.path)
+    check_facts(weights, facts)
+    nms_free = _is_nms_free(graph, weights, facts)
+    choose_head(model.nms_free, weights, has_nms_free=nms_free, has_dense=not nms_free)
+    image_size, static_batch = _input(graph, model, weights, facts)
+    batch = static_batch or 1  # on a CPU a batch is no faster than its images one by one in parallel
+    try:
+        graph.reshape([batch, 3, *_sides(model, image_size, facts.stride, static_batch)])
+        compiled = core.compile_model(_with_pixels_in_and_rows_out(graph, nms_free), "CPU", _properties(precision))
+    except RuntimeError as error:
+        raise _cannot_run(weights, image_size, error) from error
+    engine = OpenVINOEngine(
+        compiled,
+        Model(
+            name=weights.name,
+            sha256=weights.sha256,
+            task=facts.task,
+            class_names=facts.class_names,
+            stride=facts.stride,
+            image_size=image_size,
+            static_batch=static_batch,
+            nms_free=nms_free,
+            engine="openvino",
+            precision=_precision_of(compiled, precision),
+            device="cpu",
+        ),
+        max_batch=min(batch, batching.max_batch),
+    )
+    _warm(engine, model, weights)
+    return engine
+
+
+def _read(weights: Weights, path: Path) -> tuple[ov.Model, Facts]:
+    try:
+        frontend = FrontEndManager().load_by_framework("onnx")  # Core.read_model tries every format it knows, aloud
+        graph = frontend.convert(frontend.load(str(path)))
+    except Exception as error:  # openvino.frontend's failures have no nearer class in common
+        raise SettingsError(f"model.weights: {weights.path} is no readable ONNX file: {one_line(error)}") from error
+    try:
+        return graph, facts_of_texts(graph.get_rt_info(["framework"]).value)
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"model.weights: {weights.path} lacks the metadata of an Ultralytics export (names, stride, task, imgsz): "
+            f"{one_line(error)}"
+        ) from error
+
+
+def _is_nms_free(graph: ov.Model, weights: Weights, facts: Facts) -> bool:
+    """Dense heads put out [n, 4 + classes, anchors], NMS-free ones [n, k, 6]."""
+    shape = graph.output(0).partial_shape
+    dense_rows = 4 + len(facts.class_names)
+    if len(graph.outputs) == 1 and len(graph.inputs) == 1 and shape.rank == 3:
+        if shape[1] == dense_rows and shape[2] != 6:
+            return False
+        if shape[2] == 6:
+            return True
+    raise SettingsError(
+        f"model.weights: {weights.path} puts out {shape}, expected [n, {dense_rows}, anchors] or [n, k, 6] "
+        f"with the {len(facts.class_names)} classes that it names"
+    )
+
+
+def _input(graph: ov.Model, model: ModelSettings, weights: Weights, facts: Facts) -> tuple[Shape, int | None]:
+    """(height, width) and, of a static file, its one batch size."""
+    batch, _, height, width = graph.input(0).partial_shape
+    if height.is_dynamic or width.is_dynamic:
+        return input_size(model, weights, facts), None
+    size = height.get_length(), width.get_length()
+    hint = "export it with dynamic=True"
+    if model.shapes == "rectangular":
+        raise SettingsError(f"model.shapes: rectangular, but {weights.path} is static at {size[0]}x{size[1]}; {hint}")
+    if model.image_size is not None and (model.image_size, model.image_size) != size:
+        raise SettingsError(
+            f"model.image_size: {model.image_size}, but {weights.path} is static at {size[0]}x{size[1]}; {hint}"
+        )
+    return size, 1 if batch.is_dynamic else batch.get_length()
+
+
+def _sides(model: ModelSettings, image_size: Shape, stride: int, static_batch: int | None) -> list[ov.Dimension]:
+    if model.shapes == "square" or static_batch is not None:
+        return [ov.Dimension(side) for side in image_size]
+    return [ov.Dimension(stride, side) for side in image_size]
+
+
+def _with_pixels_in_and_rows_out(graph: ov.Model, nms_free: bool) -> ov.Model:
+    """uint8 [n, h, w, 3] BGR in, float32 [n, k, 6] out; what lies between stays out of Python."""
+    if not nms_free:
+        graph = ov.Model([_rows(graph.output(0).get_node().input_value(0))], graph.get_parameters())
+    steps = PrePostProcessor(graph)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB).scale(255.0)
+    return steps.build()
+
+
+def _rows(predictions: ov.Output) -> ov.Node:
+    """Dense [n, 4 + classes, k], boxes as centre and size → [n, k, 6], corners, best confidence and its class."""
+    along = ops.constant(1)
+    classes = predictions.get_partial_shape()[1].get_length() - 4
+    centre, size, scores = ops.variadic_split(predictions, along, ops.constant([2, 2, classes])).outputs()
+    half = ops.multiply(size, ops.constant(np.float32(0.5)))
+    best = ops.topk(scores, ops.constant(1), 1, "max", "none", index_element_type="i32")
+    class_id = ops.convert(best.output(1), "f32")
+    rows = ops.concat([ops.subtract(centre, half), ops.add(centre, half), best.output(0), class_id], 1)
+    return ops.transpose(rows, ops.constant([0, 2, 1]))
+
+
+def _properties(precision: str) -> dict[str, Any]:
+    return {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": available_cores(),
+    }
+
+
+def _precision_of(compiled: ov.CompiledModel, asked: str) -> str:
+    """Read back: OpenVINO takes another precision, without a word, where the CPU has not the one it was told."""
+    actual = compiled.get_property("INFERENCE_PRECISION_HINT")
+    had = next((name for name, kind in TYPES.items() if kind == actual), str(actual))
+    if had != asked:
+        raise SettingsError(f"model.precision: {asked} was asked for, but openvino runs {had} on this CPU")
+    return had
+
+
+def _warm(engine: OpenVINOEngine, model: ModelSettings, weights: Weights) -> None:
+    """Every request runs once at the largest shape; the narrowest one shows whether the weights bear it."""
+    (height, width), stride = engine.model.image_size, engine.model.stride
+    shapes = [(height, width)] * engine.places
+    if model.shapes == "rectangular":
+        shapes += [(stride, width), (height, stride)]
+    for shape in shapes:
+        try:
+            engine.start(np.zeros((1, *shape, 3), np.uint8)).result()
+        except RuntimeError as error:
+            engine.close()
+            raise _cannot_run(weights, shape, error) from error
+
+
+def _cannot_run(weights: Weights, shape: Shape, error: RuntimeError) -> SettingsError:
+    return SettingsError(f"model.weights: {weights.path} cannot run {shape[0]}x{shape[1]}: {one_line(error)}")

@@ -1,0 +1,138 @@
+"""What does it mean that the store did not give the object?
+
+Judged by the `<Code>` of S3's answer, never by the class of the client's exception: obstore raises the same one for
+a missing key and a missing bucket, and the same one for wrong credentials and a denied object.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    SSOError,
+)
+from obstore.exceptions import BaseError
+
+from consumer.errors import ConsumerError, Rejected, Unavailable
+from consumer.messages import ImageReference
+
+# obstore raises these two builtins beside its own tree.
+_OBSTORE_ERRORS = (BaseError, FileNotFoundError, FileExistsError)
+_TIMEOUTS = (ConnectTimeoutError, ReadTimeoutError)
+_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, SSOError)
+
+_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "DeleteMarker"})
+# What S3 says of a version id that it cannot have given out, and of one that is a delete marker.
+_MISSING_VERSION = frozenset({"InvalidArgument", "MethodNotAllowed"})
+MISCONFIGURED = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "NoSuchBucket",
+        "PermanentRedirect",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+"""Codes that no waiting mends at start: credentials, region or bucket are not what the store knows."""
+# Other codes become `status_NNN`: a store may invent as many as it likes, and the code labels a metric.
+_KNOWN = frozenset(
+    {
+        *_MISSING,
+        *MISCONFIGURED,
+        *_MISSING_VERSION,
+        "AccessDenied",
+        "AllAccessDisabled",
+        "InternalError",
+        "InvalidObjectState",
+        "InvalidRange",
+        "InvalidRequest",
+        "OperationAborted",
+        "PreconditionFailed",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "TooManyRequests",
+    }
+)
+
+_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
+_CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
+_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a GET failed: `code` is one of S3's known ones, `status_NNN`, `timeout`, `network` or `credentials`."""
+
+    code: str
+    detail: str
+
+
+@contextmanager
+def judged(image: ImageReference) -> Iterator[None]:
+    """Turn what the clients raise inside into `Rejected` or `Unavailable`; anything else passes."""
+    try:
+        yield
+    except _OBSTORE_ERRORS as error:
+        raise _verdict(_failure_of_obstore(str(error), image.key), image) from error
+    except (BotoCoreError, ClientError) as error:
+        raise _verdict(_failure_of_boto3(error), image) from error
+
+
+def _verdict(failure: Failure, image: ImageReference) -> ConsumerError:
+    code, uri = failure.code, image.uri
+    if code in _MISSING or (image.version_id and code in _MISSING_VERSION):
+        version = f" version {image.version_id}" if image.version_id else ""
+        return Rejected("image_not_found", f"image {uri}{version} does not exist ({code})", stage="fetch")
+    if code == "AccessDenied":
+        return Rejected("image_forbidden", f"image {uri} may not be read, or does not exist ({code})", stage="fetch")
+    # 412 answers nothing but our If-Match, so it needs no code.
+    if code in {"PreconditionFailed", "status_412"}:
+        return Rejected("image_changed", f"image {uri} no longer has the etag {image.etag}", stage="fetch")
+    return Unavailable(code, f"{uri}: {code} ({failure.detail})")
+
+
+def _failure_of_obstore(text: str, key: str) -> Failure:
+    """Read the code out of the message: obstore keeps the answer's status and body nowhere else."""
+    summary, _, debug = text.partition("\n\nDebug source:")
+    # The first sentence repeats the key, which may look like an answer.
+    answer = summary.partition(key)[2] or summary
+    if status := _STATUS.search(answer):
+        said = answer[status.end() :]
+        code, message = _CODE.search(said), _MESSAGE.search(said)
+        detail = message[1] if message else said.lstrip(": ")
+        return Failure(_bounded(code[1] if code else "", int(status[1])), _short(detail))
+    if "redirect without LOCATION" in summary:
+        return Failure("PermanentRedirect", "the bucket lies in another region than s3.region")
+    if "External AWS credential provider" in summary:
+        return Failure("credentials", _short(summary))
+    return Failure("timeout" if "kind: Timeout" in debug or "TimedOut" in debug else "network", _short(summary))
+
+
+def _failure_of_boto3(error: Exception) -> Failure:
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return Failure(_bounded(error.response.get("Error", {}).get("Code", ""), status), _short(str(error)))
+    if isinstance(error, _TIMEOUTS):
+        return Failure("timeout", _short(str(error)))
+    return Failure("credentials" if isinstance(error, _CREDENTIALS) else "network", _short(str(error)))
+
+
+def _bounded(code: str, status: int) -> str:
+    return code if code in _KNOWN else f"status_{status}"
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:300]

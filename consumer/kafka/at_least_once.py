@@ -1,0 +1,120 @@
+"""How finished heads leave at least once: outcomes first, then the offsets they cover."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaException, Producer
+
+from consumer.errors import SettingsError
+from consumer.kafka.client import CALL_TIMEOUT, describe, producer_properties
+from consumer.kafka.outlet import Head, Isolation, Outlet
+from consumer.kafka.source import Source
+from consumer.kafka.topics import Topics
+from consumer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class AtLeastOnce:
+    """Produces with an idempotent producer and commits when every report is good. The commit is not waited for: its
+    answer comes with a later poll, and until then nothing more is delivered. Same calls as `ExactlyOnce`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        source: Source,
+        *,
+        owns: Callable[[Head], bool],
+        pump: Callable[[str], None],
+        exchange: Callable[[Head, int, str], None],
+    ) -> None:
+        self._topics = topics
+        self._source = source
+        self._owns = owns
+        self._pump = pump
+        self._exchange = exchange
+        self._properties = {"batch.size": topics.max_batch_bytes} | producer_properties(settings)
+        self._producer: Producer | None = None
+        self._produced: set[Head] = set()  # reported good, not committed yet
+        self._committing: dict[int, int] | None = None
+        self._isolation = Isolation()
+
+    def open(self) -> None:
+        """Raises SettingsError for properties that librdkafka does not accept."""
+        self._live()
+
+    def _live(self) -> Producer:
+        if self._producer is None:
+            try:
+                self._producer = Producer(self._properties)
+            except KafkaException as error:
+                raise SettingsError(f"kafka: {error.args[0].str()}") from error
+        return self._producer
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    def deliver(self, heads: Sequence[Head], *, within: float | None = None) -> dict[int, int]:
+        """See `ExactlyOnce.deliver`."""
+        if self._committing is not None:
+            return self._committed()
+        heads = self._isolation.select(heads)
+        self._produce([head for head in heads if head not in self._produced], within)
+        self._produced = {head for head in self._produced if self._owns(head)}
+        offsets = self._contiguous(heads)
+        if offsets:
+            self._source.commit(offsets)
+            self._committing = offsets
+        return {}
+
+    def _committed(self) -> dict[int, int]:
+        offsets = self._committing or {}
+        answer = self._source.commit_answer(offsets)
+        if answer is None:
+            return {}
+        self._committing = None
+        if answer[0] is not None:
+            logger.info("delivery failed", extra={"error": describe(answer[0])})
+            return {}
+        self._produced = {head for head in self._produced if head.offset >= offsets.get(head.partition, 0)}
+        self._isolation.succeeded()
+        return offsets
+
+    def _produce(self, heads: Sequence[Head], within: float | None) -> None:
+        producer = self._live()
+        outlet = Outlet(producer, self._topics)
+        outlet.send(heads)
+        until = time.monotonic() + (within or CALL_TIMEOUT)
+        while outlet.waiting:
+            producer.poll(0.05)
+            if time.monotonic() < until:
+                continue
+            if within is not None:
+                break
+            self._pump("outcomes are not acknowledged")
+        if not outlet.waiting:
+            self._produced.update(head for head in heads if head not in outlet.failed)
+        self._note_failures(heads, outlet)
+
+    def _note_failures(self, heads: Sequence[Head], outlet: Outlet) -> None:
+        for head, error in outlet.failed.items():
+            logger.info("delivery failed", extra={"error": describe(error), "offset": head.offset})
+        if (culprit := self._isolation.culprit(heads, outlet)) is not None:
+            self._exchange(culprit, outlet.refused_job(culprit), describe(outlet.failed[culprit]))
+        if outlet.failed:  # an idempotent producer that lost a record refuses all that follow
+            self.close()
+
+    def _contiguous(self, heads: Sequence[Head]) -> dict[int, int]:
+        """Per partition the offset behind its last head that is out with all heads before it."""
+        offsets: dict[int, int] = {}
+        stopped: set[int] = set()
+        for head in heads:
+            if head not in self._produced or not self._owns(head):
+                stopped.add(head.partition)
+            elif head.partition not in stopped:
+                offsets[head.partition] = head.offset + 1
+        return offsets

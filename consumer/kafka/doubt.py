@@ -1,0 +1,40 @@
+"""Whether a request of ours may still be on its way, although the call that sent it has ended.
+
+librdkafka speaks the older transaction protocol, where a delayed EndTxn can hit the *next* transaction of the same
+producer. So after any sign of trouble on the wire the producer is replaced before the next transaction begins: its
+successor has a higher epoch, and the broker refuses what comes late.
+"""
+
+import json
+
+from confluent_kafka import KafkaError
+
+SLOW_COMMIT = 1.0
+_WIRE = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
+_COUNTERS = ("req_timeouts", "txretries", "disconnects")
+
+
+class Doubt:
+    """Collects the signs for one producer; `reason` is None while all is well. Fed by the producer's callbacks."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._counted = 0
+
+    def mark(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+    def on_error(self, error: KafkaError) -> None:
+        if error.code() in _WIRE:
+            self.mark(error.name())
+
+    def on_statistics(self, text: str) -> None:
+        brokers = json.loads(text)["brokers"].values()
+        counted = sum(broker.get(counter, 0) for broker in brokers for counter in _COUNTERS)
+        if counted > self._counted:
+            self.mark("requests were retried or connections lost")
+        self._counted = counted
+
+    def on_commit(self, seconds: float) -> None:
+        if seconds > SLOW_COMMIT:
+            self.mark("a commit took over a second")

@@ -1,0 +1,281 @@
+"""How finished heads leave exactly once: outcomes and the offsets they cover in one Kafka transaction."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from consumer.errors import Fatal, Fenced, SettingsError, Unavailable
+from consumer.kafka.client import (
+    CALL_TIMEOUT,
+    MISSING_ACL,
+    REFUSED_CREDENTIALS,
+    TRANSACTION_TIMEOUT,
+    describe,
+    producer_properties,
+)
+from consumer.kafka.doubt import Doubt
+from consumer.kafka.generation import generation_of
+from consumer.kafka.outlet import Head, Isolation, Outlet
+from consumer.kafka.source import Source
+from consumer.kafka.topics import Topics
+from consumer.kafka.verdict import FENCES, Verdict, judge
+from consumer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FENCE_MEMORY = 60.0
+MOST_REPLACEMENTS = 20  # in a row, without one commit between them
+
+
+class OutOfTime(Exception):
+    """The delivery was given a bound and passed it; the transaction is left to be aborted."""
+
+
+class NotOurs(Exception):
+    """The heads are not ours any more, or we are not a member; the transaction is free to be aborted."""
+
+
+class ExactlyOnce:
+    """Delivers in transactions. All calls come from the runner's thread, each blocks for two seconds at the most;
+    between repeats `pump` keeps the group membership. `owns` tells whether a head is still ours."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        source: Source,
+        *,
+        slot: str,
+        owns: Callable[[Head], bool],
+        pump: Callable[[str], None],
+        exchange: Callable[[Head, int, str], None],
+    ) -> None:
+        self._topics = topics
+        self._source = source
+        self._owns = owns
+        self._pump = pump
+        self._exchange = exchange
+        self._patience: float | None = None
+        self.transactional_id = f"inspection.{settings.kafka.group_id}.{slot}"
+        self._properties: dict[str, Any] = {
+            "transaction.timeout.ms": round(TRANSACTION_TIMEOUT * 1000),
+            "batch.size": topics.max_batch_bytes,
+        }
+        self._properties |= producer_properties(settings) | {"transactional.id": self.transactional_id}
+        self._transaction_timeout = int(self._properties["transaction.timeout.ms"]) / 1000
+        self._producer: Producer | None = None
+        self._doubt = Doubt()
+        self._stale: str | None = None  # why this producer must not begin another transaction
+        self._unsettled: set[int] = set()  # partitions whose last delivery may or may not have been committed
+        self._begun_at = 0.0
+        self._fenced_at = float("-inf")
+        self._replacements = 0
+        self._not_before = 0.0
+        self._isolation = Isolation()
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """One try to register the transactional id, which ends what a former owner of it left open.
+
+        Raises SettingsError for what a person must mend, Unavailable for what may pass.
+        """
+        if self._producer is None:
+            self._producer = self._new_producer()
+        try:
+            self._producer.init_transactions(CALL_TIMEOUT)
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
+            if cause.code() in MISSING_ACL or cause.code() in REFUSED_CREDENTIALS:
+                raise SettingsError(f"kafka: transactional id {self.transactional_id}: {describe(cause)}") from error
+            if cause.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
+                raise SettingsError(f"kafka.extra.transaction.timeout.ms: {describe(cause)}") from error
+            if judge(cause, open_for=0, transaction_timeout=1) is not Verdict.REPEAT:
+                self._producer = None
+            raise Unavailable("broker", f"transactional id {self.transactional_id}: {describe(cause)}") from error
+
+    def close(self) -> None:
+        """Nothing is open any more, or what is open times out at the broker."""
+        self._drop_producer()
+
+    def _new_producer(self) -> Producer:
+        self._doubt = Doubt()
+        hooks = {"error_cb": self._doubt.on_error, "stats_cb": self._doubt.on_statistics}
+        try:
+            return Producer(self._properties | hooks)
+        except KafkaException as error:
+            raise SettingsError(f"kafka: {error.args[0].str()}") from error
+
+    def _drop_producer(self) -> None:
+        """Not `close()`, which waits for the broker: unsent records are purged and the handle is let go."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    @property
+    def _live(self) -> Producer:
+        if self._producer is None:
+            raise RuntimeError("the delivery is not open")
+        return self._producer
+
+    # --- delivering -----------------------------------------------------------------------------------------------
+
+    def deliver(self, heads: Sequence[Head], *, within: float | None = None) -> dict[int, int]:
+        """One try. Answers per partition the offset below which everything is committed; what is missing stays in
+        the ledger for the next try. `within` bounds the whole of it, and then the membership is not pumped."""
+        self._patience = None if within is None else time.monotonic() + within
+        if time.monotonic() < self._not_before:
+            return {}
+        try:
+            if self._is_doubtful():
+                # Asking what was committed is no work for a rebalance callback, and the next owner will ask too.
+                return self._renew() if within is None else {}
+            return self._transact(self._isolation.select(heads))
+        except OutOfTime:
+            self._stale = "a delivery ran out of time"
+            return {}
+
+    def _is_doubtful(self) -> bool:
+        self._live.poll(0)
+        self._stale = self._stale or self._doubt.reason
+        return self._stale is not None or bool(self._unsettled)
+
+    def _transact(self, heads: Sequence[Head]) -> dict[int, int]:
+        offsets: dict[int, int] = {head.partition: head.offset + 1 for head in heads}
+        outlet = Outlet(self._live, self._topics)
+        self._begun_at = time.monotonic()
+        self._unsettled = set(offsets)
+        try:
+            self._live.begin_transaction()
+            outlet.send(heads)
+            self._send_offsets(offsets, heads)
+            self._commit(heads)
+        except NotOurs:
+            self._abort()
+        except KafkaException as error:
+            self._settle(error.args[0], heads, outlet)
+        else:
+            self._unsettled.clear()
+            self._replacements = 0
+            self._isolation.succeeded()
+            return offsets
+        return {}
+
+    def _send_offsets(self, offsets: dict[int, int], heads: Sequence[Head]) -> None:
+        positions = [TopicPartition(self._source.topic, partition, offset) for partition, offset in offsets.items()]
+
+        def send(timeout: float) -> None:
+            metadata = self._source.group_metadata()
+            if generation_of(bytes(metadata)) < 0:  # not a member just now; the broker would not fence this
+                raise NotOurs
+            self._live.send_offsets_to_transaction(positions, metadata, timeout)
+
+        self._repeat(send, heads)
+
+    def _commit(self, heads: Sequence[Head]) -> None:
+        if not all(map(self._owns, heads)):
+            raise NotOurs
+        started_at = time.monotonic()
+        self._repeat(self._live.commit_transaction)
+        self._live.poll(0)
+        self._doubt.on_commit(time.monotonic() - started_at)
+
+    def _repeat(self, call: Callable[[float], object], heads: Sequence[Head] = ()) -> None:
+        """A bounded call, again and again while that is what its error asks for. With `heads`, only while they are
+        ours: the call is then still free to be given up."""
+        while True:
+            try:
+                call(self._bound())
+                return
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if self._judge(cause) is not Verdict.REPEAT:
+                    raise
+            self._doubt.mark(f"a call was repeated after {cause.name()}")
+            if self._patience is None:
+                self._pump(describe(cause))
+            if not all(map(self._owns, heads)):
+                raise NotOurs
+
+    def _bound(self) -> float:
+        if self._patience is None:
+            return CALL_TIMEOUT
+        left = self._patience - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        return min(CALL_TIMEOUT, left)
+
+    def _judge(self, error: KafkaError) -> Verdict:
+        open_for = time.monotonic() - self._begun_at
+        return judge(error, open_for=open_for, transaction_timeout=self._transaction_timeout)
+
+    # --- when it fails --------------------------------------------------------------------------------------------
+
+    def _settle(self, error: KafkaError, heads: Sequence[Head], outlet: Outlet) -> None:
+        logger.info("delivery failed", extra={"error": describe(error), "records": len(heads)})
+        match self._judge(error):
+            case Verdict.ABORT:
+                self._abort()
+                self._note_refusals(heads, outlet)
+            case _:
+                self._give_up(error)
+
+    def _give_up(self, error: KafkaError) -> None:
+        """This producer is of no more use. Raises Fenced if that is another process's doing."""
+        if error.code() in FENCES:
+            now = time.monotonic()
+            if self._judge(error) is Verdict.FENCED or now - self._fenced_at < FENCE_MEMORY:
+                raise Fenced(
+                    f"fenced: another process uses transactional id {self.transactional_id} "
+                    f"(delivery.slot must be unique): {describe(error)}"
+                )
+            self._fenced_at = now
+        self._stale = describe(error)
+
+    def _abort(self) -> None:
+        """End the open transaction; its outcomes are invisible for ever. In doubt the producer goes too."""
+        try:
+            self._repeat(self._live.abort_transaction)
+        except KafkaException as error:
+            self._give_up(error.args[0])
+        else:
+            self._unsettled.clear()
+
+    def _note_refusals(self, heads: Sequence[Head], outlet: Outlet) -> None:
+        """After a refused record the idempotent producer is out of sequence, so it goes."""
+        if outlet.refused:
+            self._stale = "a record was refused"
+        if (head := self._isolation.culprit(heads, outlet)) is not None:
+            self._exchange(head, outlet.refused_job(head), describe(outlet.failed[head]))
+
+    def _renew(self) -> dict[int, int]:
+        """A new producer with the same id, which fences the old one, then ask what had been committed."""
+        if self._stale is not None:
+            self._replace()
+        if self._stale is not None:
+            return {}  # until the old producer is known to be fenced its transaction may still be committed
+        self._unsettled &= self._source.owned
+        answers = self._source.committed(sorted(self._unsettled))
+        self._unsettled -= answers.keys()
+        return {partition: offset for partition, offset in answers.items() if offset is not None}
+
+    def _replace(self) -> None:
+        if self._replacements >= MOST_REPLACEMENTS:
+            raise Fatal(f"{self._replacements} producers in a row could not deliver: {self._stale}")
+        # The first one does not wait: doubt is common and mostly unfounded.
+        if self._replacements:
+            self._not_before = time.monotonic() + min(5.0, 0.1 * 2**self._replacements)
+        self._replacements += 1
+        logger.info("producer replaced", extra={"reason": self._stale})
+        self._drop_producer()
+        self._producer = self._new_producer()
+        self._begun_at = time.monotonic()
+        try:
+            self._repeat(self._live.init_transactions)
+        except KafkaException as error:
+            self._give_up(error.args[0])
+        else:
+            self._stale = self._doubt.reason = None

@@ -1,0 +1,177 @@
+"""What the three topics allow: partition counts and size limits, read once before the group is joined."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, OffsetSpec, ResourceType
+
+from consumer.errors import SettingsError, Unavailable
+from consumer.kafka.client import MISSING_ACL, REFUSED_CREDENTIALS, admin_properties, describe, missing_right
+from consumer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own
+LIBRDKAFKA_BATCH = 1_000_000  # its default `batch.size`
+DEAD_LETTER_MARGIN = 64 * 1024  # a dead letter is the job and the headers that say what went wrong
+
+MAY_NOT_ASK = frozenset({*MISSING_ACL, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names, partition counts and `max.message.bytes`. Counts are fixed for the process's life: partitions that are
+    added to an output topic while we run must not change which one an input partition goes to."""
+
+    jobs: str
+    results: str
+    dead_letters: str
+    job_partitions: int
+    result_partitions: int
+    dead_letter_partitions: int
+    max_result_bytes: int
+    max_dead_letter_bytes: int
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """What one batch of outcomes may hold: the broker measures batches, not records, by `max.message.bytes`."""
+        return min(self.max_result_bytes, self.max_dead_letter_bytes, LIBRDKAFKA_BATCH)
+
+
+def read_topics(settings: Settings, *, timeout: float) -> Topics:
+    """Ask the broker. Raises SettingsError for what a person must mend, Unavailable for what may pass."""
+    refusals: list[KafkaError] = []
+    properties = admin_properties(settings) | {"error_cb": refusals.append}
+    try:
+        admin = AdminClient(properties)
+    except KafkaException as error:
+        raise SettingsError(f"kafka: {error.args[0].str()}") from error
+    names = [settings.topics.jobs, settings.topics.results, settings.topics.dead_letters]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"topics: jobs, results and dead_letters must differ, got {', '.join(names)}")
+
+    def list_topics() -> ClusterMetadata:
+        try:
+            return admin.list_topics(timeout=timeout)
+        finally:
+            admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
+
+    partitions = _partition_counts(settings, list_topics, refusals)
+    sizes = _size_limits(admin, names, timeout)
+    _refuse_small_dead_letters(names[0], sizes[names[0]], names[2], sizes[names[2]])
+    jobs, results, dead_letters = names
+    return Topics(
+        jobs=jobs,
+        results=results,
+        dead_letters=dead_letters,
+        job_partitions=partitions[jobs],
+        result_partitions=partitions[results],
+        dead_letter_partitions=partitions[dead_letters],
+        max_result_bytes=sizes[results] or DEFAULT_MAX_MESSAGE_BYTES,
+        max_dead_letter_bytes=sizes[dead_letters] or DEFAULT_MAX_MESSAGE_BYTES,
+    )
+
+
+class LogOffsets:
+    """Where the partitions of the jobs topic begin and end, behind the last stable record or marker, and which
+    offsets the group has committed there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topics.jobs
+        self._group = settings.kafka.group_id
+        self._admin = AdminClient(admin_properties(settings))
+
+    def ends(self, *, timeout: float) -> dict[int, int]:
+        """The end of every partition. Raises Unavailable while the broker does not say."""
+        try:
+            partitions = list(self._admin.list_topics(self._topic, timeout=timeout).topics[self._topic].partitions)
+        except KafkaException as error:
+            raise Unavailable("broker", f"partitions of {self._topic}: {describe(error.args[0])}") from error
+        return self(partitions, "latest", timeout=timeout)
+
+    def committed(self, partitions: list[int], *, timeout: float) -> dict[int, int | None]:
+        """The group's offsets, None where it has none. Raises Unavailable while the broker does not say, SettingsError
+        for a missing right.
+
+        Partitions whose offset a transaction may still change are left out. A consumer's own `committed()` asks again
+        and again for those and gives no answer for any partition meanwhile.
+        """
+        positions = [TopicPartition(self._topic, partition) for partition in partitions]
+        asked = [ConsumerGroupTopicPartitions(self._group, positions)]
+        try:
+            futures = self._admin.list_consumer_group_offsets(asked, require_stable=True, request_timeout=timeout)
+            answers = futures[self._group].result().topic_partitions
+        except KafkaException as error:
+            if error.args[0].code() in MISSING_ACL:
+                raise SettingsError(f"kafka: {missing_right(error.args[0])}") from error
+            raise Unavailable("broker", f"offsets of group {self._group}: {describe(error.args[0])}") from error
+        return {
+            answer.partition: answer.offset if answer.offset >= 0 else None for answer in answers if not answer.error
+        }
+
+    def __call__(self, partitions: list[int], end: str, *, timeout: float = 1.0) -> dict[int, int]:
+        """`end`: earliest or latest. Raises Unavailable while the broker does not say."""
+        spec = OffsetSpec.earliest() if end == "earliest" else OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(self._topic, partition): spec for partition in partitions}
+        stable = IsolationLevel.READ_COMMITTED
+        try:
+            answers = self._admin.list_offsets(asked, isolation_level=stable, request_timeout=timeout)
+            return {position.partition: future.result().offset for position, future in answers.items()}
+        except KafkaException as error:
+            raise Unavailable("broker", f"offsets of {self._topic}: {describe(error.args[0])}") from error
+
+
+def _refuse_small_dead_letters(jobs: str, job_bytes: int | None, dead_letters: str, bytes_: int | None) -> None:
+    if job_bytes is None or bytes_ is None or bytes_ >= job_bytes + DEAD_LETTER_MARGIN:
+        return
+    raise SettingsError(
+        f"topics.dead_letters: max.message.bytes of {dead_letters} is {bytes_}, but a dead letter holds the whole job: "
+        f"it needs {job_bytes + DEAD_LETTER_MARGIN}, that of {jobs} + 64 KiB"
+    )
+
+
+def _partition_counts(
+    settings: Settings, list_topics: Callable[[], ClusterMetadata], refusals: list[KafkaError]
+) -> dict[str, int]:
+    servers = settings.kafka.bootstrap_servers
+    try:
+        metadata = list_topics()
+    except KafkaException as error:
+        for refusal in (*refusals, error.args[0]):
+            if refusal.code() in REFUSED_CREDENTIALS:
+                raise SettingsError(f"kafka: {servers} refuses the credentials: {describe(refusal)}") from error
+        cause = refusals[0] if refusals else error.args[0]
+        raise Unavailable("broker", f"kafka broker {servers} does not answer: {describe(cause)}") from error
+    counts = {}
+    for key in ("jobs", "results", "dead_letters"):
+        name = getattr(settings.topics, key)
+        topic = metadata.topics.get(name)
+        trouble: KafkaError | None = topic.error if topic else None
+        if trouble is not None and trouble.code() in MISSING_ACL:
+            raise SettingsError(f"topics.{key}: no right to describe topic {name} on {servers}: {describe(trouble)}")
+        if topic is None or (trouble is not None and trouble.code() == KafkaError.UNKNOWN_TOPIC_OR_PART):
+            raise SettingsError(f"topics.{key}: topic {name} does not exist on {servers}")
+        if trouble is not None or not topic.partitions:
+            raise Unavailable("broker", f"topic {name} has no partitions to be seen yet on {servers}")
+        counts[name] = len(topic.partitions)
+    return counts
+
+
+def _size_limits(admin: AdminClient, names: list[str], timeout: float) -> dict[str, int | None]:
+    """`max.message.bytes` of each topic, None where we may not ask."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    limits: dict[str, int | None] = {}
+    for resource, future in admin.describe_configs(resources, request_timeout=timeout).items():
+        try:
+            limits[resource.name] = int(future.result()["max.message.bytes"].value)
+        except KafkaException as error:
+            if error.args[0].code() not in MAY_NOT_ASK:
+                raise Unavailable("broker", f"topic {resource.name}: {describe(error.args[0])}") from error
+            limits[resource.name] = None
+            logger.warning(
+                "size limit cannot be read, Kafka's default is taken: grant DescribeConfigs on the topic",
+                extra={"topic": resource.name, "max_message_bytes": DEFAULT_MAX_MESSAGE_BYTES},
+            )
+    return limits

@@ -1,0 +1,283 @@
+"""What the process was told: settings.yaml + environment → frozen, validated sections, one per part.
+
+Environment (`CONSUMER__SECTION__KEY`) > secret files (`CONSUMER_SECRETS_DIR`) > file > defaults.
+Durations are seconds, sizes are bytes (or text such as `20MiB`).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from consumer.errors import SettingsError
+
+PREFIX = "CONSUMER__"
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[ByteSize, Field(ge=1)]
+
+# Properties of librdkafka that the promises rest on, and the setting that rules each (None: nothing may).
+MANAGED_PROPERTIES: dict[str, str | None] = {
+    "bootstrap.servers": "kafka.bootstrap_servers",
+    "metadata.broker.list": "kafka.bootstrap_servers",
+    "group.id": "kafka.group_id",
+    "group.protocol": "kafka.group_protocol",
+    "transactional.id": "delivery.slot",
+    "auto.offset.reset": "kafka.start",
+    "isolation.level": None,
+    "enable.auto.commit": None,
+    "enable.auto.offset.store": None,
+    "enable.idempotence": "delivery.mode",
+    "enable.partition.eof": None,
+    "statistics.interval.ms": None,
+    "partition.assignment.strategy": None,
+    # Python objects, which settings cannot hold.
+    **dict.fromkeys(("error_cb", "logger", "oauth_cb", "on_commit", "stats_cb", "throttle_cb")),
+}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class KafkaSettings(Section):
+    bootstrap_servers: Text = "localhost:9092"
+    group_id: Text = "inspection"
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    start: Literal["earliest", "latest"] = "earliest"
+    extra: dict[str, str | int | float | bool] = {}
+
+    @field_validator("extra")
+    @classmethod
+    def _refuse_managed(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        refused = [name for name in extra if _is_managed(name)]
+        if refused:
+            raise ValueError("; ".join(_why_managed(name) for name in refused))
+        return extra
+
+
+def _is_managed(name: str) -> bool:
+    """What delivery rests on, and what only a program can give: callbacks and loggers."""
+    return name in MANAGED_PROPERTIES or name == "logger" or name.startswith("enable.auto.") or name.endswith("_cb")
+
+
+def _why_managed(name: str) -> str:
+    setting = MANAGED_PROPERTIES.get(name)
+    return f"{name} may not be set here, " + (f"use {setting}" if setting else "the consumer rules it")
+
+
+class TopicSettings(Section):
+    jobs: Text = "inspection.jobs"
+    results: Text = "inspection.results"
+    dead_letters: Text = "inspection.dead-letters"
+
+
+class S3Settings(Section):
+    endpoint_url: Text | None = None
+    region: Text | None = None
+    profile: Text | None = None
+    path_style: bool | None = None
+
+
+class ImageSettings(Section):
+    allowed_buckets: Annotated[tuple[Text, ...], Field(min_length=1)]
+    max_bytes: Size = ByteSize(32 * 2**20)
+    max_pixels: Count = 50_000_000
+    max_side: Count = 16_384
+    not_found_grace: Seconds = 5.0
+    unavailable_after: PositiveSeconds = 120.0
+
+    def allows(self, bucket: str) -> bool:
+        return "*" in self.allowed_buckets or bucket in self.allowed_buckets
+
+
+class ModelSettings(Section):
+    weights: Path | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    engine: Annotated[str, Field(pattern=r"^(auto|torch|openvino|onnxruntime|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = "auto"
+    precision: Literal["auto", "f32", "f16", "bf16", "int8"] = "auto"
+    image_size: Annotated[int, Field(ge=32, le=8192)] | None = None
+    shapes: Literal["square", "rectangular"] = "square"
+    confidence: Fraction = 0.25
+    iou: Fraction = 0.7
+    max_detections: Count = 300
+    nms_free: bool | Literal["auto"] = "auto"
+
+
+class BatchingSettings(Section):
+    max_batch: Count = 16
+    max_wait: Seconds = 0.005
+
+
+class LimitSettings(Section):
+    max_in_flight: Count = 256
+    max_in_flight_bytes: Size = ByteSize(256 * 2**20)
+    max_job_age: PositiveSeconds | None = None
+    job_deadline: PositiveSeconds = 60.0
+    startup_timeout: PositiveSeconds = 60.0
+    dead_letter_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    dead_letter_run: Annotated[int, Field(ge=0)] = 100
+
+
+class DeliverySettings(Section):
+    mode: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    interval: Seconds = 0.2
+    slot: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] = "auto"
+    drain_timeout: PositiveSeconds = 8.0
+
+
+class HttpSettings(Section):
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+
+class LoggingSettings(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class Settings(BaseSettings):
+    """All sections. Build it with `load`, which names every problem at once."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    s3: S3Settings = S3Settings()
+    images: ImageSettings
+    model: ModelSettings = ModelSettings()
+    batching: BatchingSettings = BatchingSettings()
+    limits: LimitSettings = LimitSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    http: HttpSettings = HttpSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = _Variables(settings_cls)
+        secrets = _Variables(settings_cls)
+        secrets.env_vars = {name.lower(): text for name, text in _secret_files()}
+        return environment, secrets, init_settings  # init_settings is the file's content
+
+
+class _Variables(EnvSettingsSource):
+    """Text that should be JSON and is not stays text: its key is then named beside all other problems."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read `file`, else `CONSUMER_SETTINGS`, else `./settings.yaml`, else defaults; then secrets and environment.
+
+    Raises `SettingsError` with one line per problem, all of them at once.
+    """
+    path = _settings_file(file)
+    sections: dict[str, Any] = {"images": {}} | _read(path)  # so that what is missing is its key
+    unknown = [*_unknown_variables(), *(name for name in sections if name not in Settings.model_fields)]
+    problems = [f"{name}: there is no such section" for name in unknown]
+    settings = None
+    try:
+        settings = Settings(**{name: sections[name] for name in Settings.model_fields if name in sections})
+    except ValidationError as error:
+        problems += [_describe(problem) for problem in error.errors()]
+    if problems or settings is None:
+        raise SettingsError(f"settings ({path or 'no file'}): " + "\n".join(problems))
+    return settings
+
+
+def _settings_file(file: Path | None) -> Path | None:
+    named = file or (Path(text) if (text := os.environ.get("CONSUMER_SETTINGS")) else None)
+    try:
+        is_there = named is None or named.is_file()
+    except OSError as error:  # a folder on the way that may not be entered
+        raise SettingsError(f"settings file {named} cannot be read: {error.strerror}") from error
+    if not is_there:
+        raise SettingsError(f"settings file {named} does not exist")
+    default = Path("settings.yaml")
+    return named or (default if default.is_file() else None)
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"settings file {path} cannot be read: {_fact(error)}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"settings file {path} holds a {type(content).__name__}, expected sections")
+    # An empty section (`kafka:` with every key commented out) means its defaults.
+    return {str(name): {} if section is None else section for name, section in content.items()}
+
+
+def _fact(error: Exception) -> str:
+    """What is wrong and where, without the line itself: it may hold a password."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _secret_files() -> Iterator[tuple[str, str]]:
+    folder = os.environ.get("CONSUMER_SECRETS_DIR")
+    if not folder:
+        return
+    if not Path(folder).is_dir():
+        raise SettingsError(f"CONSUMER_SECRETS_DIR {folder} is not a folder")
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_file() and path.name.upper().startswith(PREFIX):
+            try:
+                yield path.name, path.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"secret file {path} cannot be read: {error}") from error
+
+
+def _unknown_variables() -> Iterator[str]:
+    names = [*os.environ, *(name for name, _ in _secret_files())]
+    for name in names:
+        section = name.upper().removeprefix(PREFIX).split("__")[0].lower()
+        if name.upper().startswith(PREFIX) and section not in Settings.model_fields:
+            yield name
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "settings"
+    message = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "missing":
+            return f"{key}: required, not set"
+        case "extra_forbidden":
+            return f"{key}: there is no such key"
+        case "value_error":
+            return f"{key}: {message}"
+        case _ if key == "kafka" or key.startswith("kafka.extra"):  # may hold a password
+            return f"{key}: {message}"
+        case _:
+            return f"{key}: {message}, got {problem['input']!r}"
