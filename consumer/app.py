@@ -110,7 +110,8 @@ class App:
         with contextlib.closing(load_engine(settings.model, settings.batching)) as engine:
             model = engine.model
             self._announce(model)
-            topics = self._patiently("broker", partial(read_topics, settings, timeout=ATTEMPT), deadline)
+            attempt = min(ATTEMPT, settings.limits.startup_timeout)
+            topics = self._patiently("broker", partial(read_topics, settings, timeout=attempt), deadline)
             store = ImageStore(settings.s3, settings.images)
             availability = Availability(store.probe)
             self._patiently("store", store.check, deadline)

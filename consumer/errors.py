@@ -7,6 +7,7 @@
     ├── OutOfDeviceMemory    the batch was too large: run again in halves, the ceiling is remembered
     ├── TooManyDeadLetters   the process holds: nothing more is delivered until a person restarts it
     └── Fatal                the process ends with `exit_code`
+        ├── CheckFailed      1: what the process found is for a person to judge
         ├── SettingsError    2: what the settings say cannot be run
         ├── Unreachable      3: broker or store did not answer within limits.startup_timeout
         ├── Fenced           4: another process has our delivery slot
@@ -82,6 +83,12 @@ class Fatal(ConsumerError):
     """Ends the process with `exit_code`, after one line that says why."""
 
     exit_code: ClassVar[int] = 70
+
+
+class CheckFailed(Fatal):
+    """Going on would lose, repeat or spoil jobs, and waiting mends nothing: a person must look."""
+
+    exit_code = 1
 
 
 class SettingsError(Fatal):

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from consumer.admission import Admission
-from consumer.errors import Abandoned, Fatal, Rejected, TooManyDeadLetters
+from consumer.errors import Abandoned, CheckFailed, Fatal, Rejected, TooManyDeadLetters
 from consumer.guard import DeadLetterGuard
 from consumer.health import Health
 from consumer.inspector import Claim
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 Head = Entry[int, Message]
 
 MOST_PER_DELIVERY = 500
+MANY = MOST_PER_DELIVERY // 2  # finished heads for which the interval is not waited out
 REVOCATION_TIME = 5.0
 OBSERVED_EVERY = 1.0
 
@@ -106,7 +107,7 @@ class Runner:
     def run(self, source: Source, delivery: Delivery, *, until: Mapping[int, int] | None = None) -> Stopped:
         """Join the group and work until asked to stop, or until the group has come to the offsets of `until` in every
         partition. Raises Fatal. Whatever happens, the group is left on the way out."""
-        self._source, self._delivery = source, delivery
+        self._source, self._delivery, self._until = source, delivery, until
         source.open()
         try:
             while not self._stopping.is_set():
@@ -176,7 +177,7 @@ class Runner:
         heads = self._ledger.finished_heads(MOST_PER_DELIVERY)
         waited = time.monotonic() - self._delivered_at
         is_due = waited >= self._settings.delivery.interval or self._drain_until is not None
-        if self._is_held or not heads or not (is_due or len(heads) >= MOST_PER_DELIVERY):
+        if self._is_held or not heads or not (is_due or len(heads) >= MANY):
             return
         self._deliver(heads)
 
@@ -216,6 +217,9 @@ class Runner:
         would let a restart loop drain the topic."""
         self._is_held = True
         self._health.set("dead_letters", str(error))
+        if self._until is not None:  # nobody restarts a batch run, and somebody waits for it to end
+            self.fail(CheckFailed(str(error)))
+            return
         logger.error("holding: nothing more is delivered until a restart", extra={"reason": str(error)})
 
     # --- what the delivery asks of us -----------------------------------------------------------------------------
@@ -231,6 +235,7 @@ class Runner:
         if self._stopping.is_set() and self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.delivery.drain_timeout
         if self._drain_until is not None and time.monotonic() > self._drain_until:
+            self._is_held = True  # the revocation on leaving must not wait for it anew
             raise Abandoned("stopped while the broker did not answer")
 
     def exchange(self, head: Head, index: int, fact: str) -> None:
@@ -287,10 +292,11 @@ class Runner:
 
     def _observe(self) -> None:
         now = time.monotonic()
-        self._health.set("group", None if self._source.is_member else "not a member of the group yet")
         if now - self._observed_at < OBSERVED_EVERY:
             return
         self._observed_at = now
+        if self._drain_until is None:
+            self._health.set("group", None if self._source.is_member else "not a member of the group")
         self._health.set("broker", self._source.broker_trouble)
         self._metrics.in_flight_jobs.set(len(self._ledger))
         for partition in self._source.owned:

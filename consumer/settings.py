@@ -44,8 +44,6 @@ MANAGED_PROPERTIES: dict[str, str | None] = {
     "enable.partition.eof": None,
     "statistics.interval.ms": None,
     "partition.assignment.strategy": None,
-    # Python objects, which settings cannot hold.
-    **dict.fromkeys(("error_cb", "logger", "oauth_cb", "on_commit", "stats_cb", "throttle_cb")),
 }
 
 

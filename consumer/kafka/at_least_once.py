@@ -90,7 +90,12 @@ class AtLeastOnce:
         outlet.send(heads)
         until = time.monotonic() + (within or CALL_TIMEOUT)
         while outlet.waiting:
-            producer.poll(0.05)
+            try:
+                producer.poll(0.05)
+            except KafkaException as error:  # a fatal one: its sequence is broken
+                logger.info("delivery failed", extra={"error": describe(error.args[0])})
+                self.close()
+                return
             if time.monotonic() < until:
                 continue
             if within is not None:

@@ -8,8 +8,10 @@ from confluent_kafka import KafkaError
 from consumer.settings import Settings
 
 logger = logging.getLogger("librdkafka")
-# Our own calls are bounded, so requests that outlive them are ordinary; what follows from them is logged by us.
-logger.addFilter(lambda record: "REQTMOUT" not in record.getMessage() or logger.isEnabledFor(logging.DEBUG))
+# Our own calls are bounded, so requests that outlive them are ordinary, and in an outage each attempt to connect fails:
+# readiness tells what follows from both, once.
+_ORDINARY = ("REQTMOUT", "FAIL")
+logger.addFilter(lambda record: not record.getMessage().startswith(_ORDINARY) or logger.isEnabledFor(logging.DEBUG))
 
 TRANSACTION_TIMEOUT = 12.0
 CALL_TIMEOUT = 2.0

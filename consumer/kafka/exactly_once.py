@@ -139,7 +139,11 @@ class ExactlyOnce:
             return {}
 
     def _is_doubtful(self) -> bool:
-        self._live.poll(0)
+        try:
+            self._live.poll(0)
+        except KafkaException as error:  # a fatal one, over and over: it may be known already
+            if self._stale is None:
+                self._give_up(error.args[0])
         self._stale = self._stale or self._doubt.reason
         return self._stale is not None or bool(self._unsettled)
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from consumer.errors import Fatal, SettingsError, Unavailable
+from consumer.errors import CheckFailed, Fatal, SettingsError, Unavailable
 from consumer.kafka.client import (
     MISSING_ACL,
     REFUSED_CREDENTIALS,
@@ -23,6 +23,7 @@ from consumer.kafka.client import (
     describe,
     missing_right,
 )
+from consumer.kafka.generation import generation_of
 from consumer.kafka.topics import LogOffsets
 from consumer.messages import Headers, Record
 from consumer.settings import Settings
@@ -46,12 +47,6 @@ class Listener(Protocol):
 
     def lost(self, partitions: list[int]) -> None:
         """Somebody else's already."""
-
-
-class PositionLost(Fatal):
-    """The committed offset is no longer in the log: going on anywhere else would lose or repeat jobs silently."""
-
-    exit_code = 1
 
 
 class Source:
@@ -78,7 +73,6 @@ class Source:
         self._commit_answers: dict[Offsets, tuple[KafkaError | None] | None] = {}
         self._starting: Offsets = frozenset()  # first positions given to the group, while it has not answered
         self._has_rebalanced = False
-        self.is_member = False
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -156,17 +150,22 @@ class Source:
                 if partition in self._owned - self._unplaced:
                     self._ends[_number(partition)] = _number(message.offset())
             case KafkaError._AUTO_OFFSET_RESET if self._has_been_at(message):
-                raise PositionLost(
+                raise CheckFailed(
                     f"partition {partition} of {self._topic}: the committed position is not in the log any more "
                     f"({error.str()}); set the group's offset by hand, a reset would lose or repeat jobs silently"
                 )
+            case KafkaError._AUTO_OFFSET_RESET if partition in self._unplaced:
+                raise Fatal(
+                    f"partition {partition} of {self._topic} cannot be started: offset {message.offset()}, where its "
+                    f"log ended a minute ago at most, is not in the log any more; a restart starts it"
+                )
             case KafkaError._AUTO_OFFSET_RESET:
-                pass  # not placed yet: its position is being asked for
+                pass  # a late word of the time before it was placed
             case code if (code in MISSING_ACL or code in REFUSED_CREDENTIALS) and not self.is_member:
                 raise SettingsError(f"kafka: {missing_right(error)}")
             case code if code in REFUSED_MEMBERSHIP and not self.is_member:
                 raise SettingsError(f"{REFUSED_MEMBERSHIP[code]}: the group does not take us: {describe(error)}")
-            case _ if error.fatal():
+            case code if error.fatal() or code == KafkaError._FATAL:  # in a message the flag is not set
                 raise Fatal(f"the Kafka consumer cannot go on: {describe(error)}")
             case _:
                 logger.warning("kafka consumer", extra={"error": describe(error), "partition": partition})
@@ -186,7 +185,6 @@ class Source:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._guarded(self._unassign, consumer, partitions, self._listener.lost)
-        self.is_member = False
 
     def _guarded(self, callback: Callable[..., None], *arguments: Any) -> None:
         """An error raised in a callback would surface from consume() with the assignment applied all the same."""
@@ -213,7 +211,6 @@ class Source:
         self._has_rebalanced = True
         self._owned.update(numbers)
         self._unplaced.update(numbers)
-        self.is_member = True
         self._listener.assigned(numbers)
 
     def _unassign(
@@ -335,6 +332,11 @@ class Source:
     def group_metadata(self) -> Any:
         """What the group knows us by just now; its bytes are librdkafka's own encoding, see kafka/generation.py."""
         return self.consumer.consumer_group_metadata()
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has taken us, be it without a partition (seen: KIP-848 never calls back for none)."""
+        return self._consumer is not None and generation_of(bytes(self.group_metadata())) > 0
 
     @property
     def broker_trouble(self) -> str | None:

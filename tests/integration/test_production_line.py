@@ -1,6 +1,7 @@
 """The whole way with trained weights: parts in S3, jobs on Kafka, and the defects that were drawn are found."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def _found(part: Part, detections: list[dict[str, Any]]) -> int:
     )
 
 
-def _overlap(one: Any, other: Any) -> float:
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     common = max(0.0, width) * max(0.0, height)
