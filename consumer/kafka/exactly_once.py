@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 FENCE_MEMORY = 60.0
 MOST_REPLACEMENTS = 20  # in a row, without one commit between them
+LONGEST_CALL = 10.0  # repeats included; librdkafka may lose the answer of a call for good when a coordinator stalls
 
 
 class OutOfTime(Exception):
@@ -189,14 +190,16 @@ class ExactlyOnce:
 
     def _repeat(self, call: Callable[[float], object], heads: Sequence[Head] = ()) -> None:
         """A bounded call, again and again while that is what its error asks for. With `heads`, only while they are
-        ours: the call is then still free to be given up."""
+        ours: the call is then still free to be given up. Raises its last error after `LONGEST_CALL`: a new producer
+        ends the transaction either way, and then the broker is asked how."""
+        until = time.monotonic() + LONGEST_CALL
         while True:
             try:
                 call(self._bound())
                 return
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
-                if self._judge(cause) is not Verdict.REPEAT:
+                if self._judge(cause) is not Verdict.REPEAT or time.monotonic() > until:
                     raise
             self._doubt.mark(f"a call was repeated after {cause.name()}")
             if self._patience is None:
@@ -280,6 +283,8 @@ class ExactlyOnce:
         try:
             self._repeat(self._live.init_transactions)
         except KafkaException as error:
+            if self._judge(error.args[0]) is Verdict.REPEAT:
+                self._replacements -= 1  # nobody answered, which says nothing of this producer
             self._give_up(error.args[0])
         else:
             self._stale = self._doubt.reason = None

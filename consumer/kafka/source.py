@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 POLL = 0.05
 POSITION_TIMEOUT = 0.5
 ENDS_EVERY = 60.0
+REJOIN_AFTER = 30.0
 
 Offsets = frozenset[tuple[int, int]]  # pairs of partition and next offset
 
@@ -73,6 +74,7 @@ class Source:
         self._commit_answers: dict[Offsets, tuple[KafkaError | None] | None] = {}
         self._starting: Offsets = frozenset()  # first positions given to the group, while it has not answered
         self._has_rebalanced = False
+        self._alone_since: float | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -108,6 +110,7 @@ class Source:
     def poll(self, count: int) -> list[Record]:
         """Up to about `count` records; waits a moment for the first one. Rebalance callbacks run in here."""
         # consume(n, t) alone would wait the whole t unless n records come.
+        self._rejoin()
         messages = self.consumer.consume(1, POLL)
         if messages and count > 1:
             messages += self.consumer.consume(count - 1, 0)
@@ -124,6 +127,20 @@ class Source:
         messages = self.consumer.consume(1, 0)
         self._raise_callback_error()
         return self._records(messages)
+
+    def _rejoin(self) -> None:
+        """After a stall librdkafka can lose its last broker for good (seen: outside the group, states INIT for ever,
+        while the broker was well): a new consumer finds it."""
+        if self._broker_trouble is None or self._owned or self.is_member:
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or time.monotonic()
+        if time.monotonic() - self._alone_since < REJOIN_AFTER:
+            return
+        logger.warning("joining anew with another consumer", extra={"reason": self._broker_trouble})
+        self._alone_since = None
+        self.close()
+        self.open()
 
     def _pause_again(self) -> None:
         """A rebalance may lose the pause of partitions that we keep (librdkafka#1802)."""

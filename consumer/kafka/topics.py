@@ -1,14 +1,23 @@
 """What the three topics allow: partition counts and size limits, read once before the group is joined."""
 
+import contextlib
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, OffsetSpec, ResourceType
 
 from consumer.errors import SettingsError, Unavailable
-from consumer.kafka.client import MISSING_ACL, REFUSED_CREDENTIALS, admin_properties, describe, missing_right
+from consumer.kafka.client import (
+    MISSING_ACL,
+    REFUSED_CREDENTIALS,
+    admin_properties,
+    consumer_properties,
+    describe,
+    missing_right,
+)
 from consumer.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -16,6 +25,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's own
 LIBRDKAFKA_BATCH = 1_000_000  # its default `batch.size`
 DEAD_LETTER_MARGIN = 64 * 1024  # a dead letter is the job and the headers that say what went wrong
+
+SINGLE_TIMEOUT = 0.1
+SINGLES = 8  # together they may block the loop for as long as one call may
 
 MAY_NOT_ASK = frozenset({*MISSING_ACL, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
 
@@ -82,6 +94,13 @@ class LogOffsets:
         self._topic = settings.topics.jobs
         self._group = settings.kafka.group_id
         self._admin = AdminClient(admin_properties(settings))
+        # A consumer that never joins. The admin client's list_consumer_group_offsets is not safe with a time-out: an
+        # answer that comes after it aborts the process (librdkafka#4605), and a restarted coordinator is never found.
+        quiet = {"log_level": 0, "statistics.interval.ms": 0}
+        try:
+            self._member = Consumer(consumer_properties(settings) | quiet)
+        except KafkaException as error:
+            raise SettingsError(f"kafka: {error.args[0].str()}") from error
 
     def ends(self, *, timeout: float) -> dict[int, int]:
         """The end of every partition. Raises Unavailable while the broker does not say."""
@@ -95,14 +114,25 @@ class LogOffsets:
         """The group's offsets, None where it has none. Raises Unavailable while the broker does not say, SettingsError
         for a missing right.
 
-        Partitions whose offset a transaction may still change are left out. A consumer's own `committed()` asks again
-        and again for those and gives no answer for any partition meanwhile.
+        Partitions whose offset a transaction may still change are left out, and for as long as there are such ones
+        perhaps others too: ask again.
         """
-        positions = [TopicPartition(self._topic, partition) for partition in partitions]
-        asked = [ConsumerGroupTopicPartitions(self._group, positions)]
         try:
-            futures = self._admin.list_consumer_group_offsets(asked, require_stable=True, request_timeout=timeout)
-            answers = futures[self._group].result().topic_partitions
+            return self._ask(partitions, timeout)
+        except Unavailable:
+            if len(partitions) == 1:
+                raise
+        # One that is not stable holds up the answer for all: ask for some of them alone, others at the next call.
+        answers: dict[int, int | None] = {}
+        for partition in random.sample(partitions, min(SINGLES, len(partitions))):
+            with contextlib.suppress(Unavailable):
+                answers |= self._ask([partition], SINGLE_TIMEOUT)
+        return answers
+
+    def _ask(self, partitions: list[int], timeout: float) -> dict[int, int | None]:
+        positions = [TopicPartition(self._topic, partition) for partition in partitions]
+        try:
+            answers = self._member.committed(positions, timeout=timeout)
         except KafkaException as error:
             if error.args[0].code() in MISSING_ACL:
                 raise SettingsError(f"kafka: {missing_right(error.args[0])}") from error

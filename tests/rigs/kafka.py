@@ -123,7 +123,7 @@ class KafkaCluster:
         for node in range(len(self._ports)):
             settings = {**node_settings(node, self._ports), "log.dirs": str(self._folder / f"data-{node}")}
             self._properties(node).write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-            arguments = ("format", "-t", cluster_id, "-c", self._properties(node))
+            arguments = ("format", f"--cluster-id={cluster_id}", "-c", self._properties(node))  # it may begin with "-"
             tools[node] = self._java(node, "kafka.tools.StorageTool", *arguments)
         for node, tool in tools.items():
             if tool.wait(_START_SECONDS):
