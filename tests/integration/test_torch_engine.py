@@ -281,6 +281,7 @@ def test_static_weights_of_many_images_are_filled_up(tmp_path: Path) -> None:
     np.testing.assert_allclose(together[1, :, :5], alone[0, :, :5], **SAME)
 
 
+@pytest.mark.slow
 def test_two_processes_convert_at_once_and_nothing_is_left_anywhere(tmp_path: Path) -> None:
     """Both start on an empty cache and an empty home; both run; one file remains, and not a word was printed."""
     program = f"""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
@@ -49,7 +49,7 @@ class Topics:
         """Publish jobs in this order, round robin where no partition is given; return where each one is."""
         sources: dict[int, Source] = {}
         refused: list[KafkaError] = []
-        producer = Producer({"bootstrap.servers": self.bootstrap_servers, "enable.idempotence": True, "linger.ms": 5})
+        producer = _producer(self.bootstrap_servers)
 
         def note(error: KafkaError | None, record: Message, *, number: int) -> None:
             if error is not None:
@@ -71,6 +71,13 @@ class Topics:
         if left or refused:
             raise RuntimeError(f"{left} jobs unsent, {len(refused)} refused: {refused[:1]}")
         return [sources[number] for number in sorted(sources)]
+
+
+@cache
+def _producer(bootstrap_servers: str) -> Producer:
+    """One for all publishing: a new idempotent one takes half a second to be let in."""
+    settings = {"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
+    return Producer(settings)
 
 
 def create_topics(
