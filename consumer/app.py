@@ -171,7 +171,7 @@ class App:
                 if time.monotonic() + delay > deadline:
                     limit = self._settings.limits.startup_timeout
                     raise Unreachable(f"{error} (tried for {limit:g} s, limits.startup_timeout)") from error
-                if self._health.readiness[check] != str(error):
+                if self._health.readiness[check] == "starting":  # later changes are logged by the health page
                     logger.warning("waiting", extra={"check": check, "reason": str(error)})
                 self._health.set(check, str(error))
                 self._stopping.wait(delay)
