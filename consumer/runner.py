@@ -94,6 +94,7 @@ class Runner:
         self._admission: Admission[int, Record] = Admission(limits.max_in_flight, self._ledger.count)
         self._guard = DeadLetterGuard(limits)
         self._workers = ThreadPoolExecutor(limits.max_in_flight, thread_name_prefix="worker")
+        self._until: Mapping[int, int] | None = None
         self._fatal: Fatal | None = None
         self._is_delivering = False
         self._is_held = False

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, Producer
 
-from consumer.errors import SettingsError
-from consumer.kafka.client import CALL_TIMEOUT, describe, producer_properties
+from consumer.kafka.client import CALL_TIMEOUT, describe, make, producer_properties
 from consumer.kafka.outlet import Head, Isolation, Outlet
 from consumer.kafka.source import Source
 from consumer.kafka.topics import Topics
@@ -47,10 +46,7 @@ class AtLeastOnce:
 
     def _live(self) -> Producer:
         if self._producer is None:
-            try:
-                self._producer = Producer(self._properties)
-            except KafkaException as error:
-                raise SettingsError(f"kafka: {error.args[0].str()}") from error
+            self._producer = make(Producer, self._properties)
         return self._producer
 
     def close(self) -> None:

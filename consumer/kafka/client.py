@@ -1,11 +1,15 @@
 """How librdkafka is configured, and which of its errors mean what."""
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
+from consumer.errors import SettingsError
 from consumer.settings import Settings
+
+Client = TypeVar("Client")
 
 logger = logging.getLogger("librdkafka")
 # Our own calls are bounded, so requests that outlive them are ordinary, and in an outage each attempt to connect fails:
@@ -67,6 +71,14 @@ _PRODUCER_ONLY = (
     "sticky.",
     "transaction.",
 )
+
+
+def make(client: Callable[[dict[str, Any]], Client], properties: dict[str, Any]) -> Client:
+    """A client of librdkafka. Raises SettingsError for properties that it does not accept."""
+    try:
+        return client(properties)
+    except KafkaException as error:
+        raise SettingsError(f"kafka: {error.args[0].str()}") from error
 
 
 def consumer_properties(settings: Settings) -> dict[str, Any]:

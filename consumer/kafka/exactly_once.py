@@ -14,6 +14,7 @@ from consumer.kafka.client import (
     REFUSED_CREDENTIALS,
     TRANSACTION_TIMEOUT,
     describe,
+    make,
     producer_properties,
 )
 from consumer.kafka.doubt import Doubt
@@ -105,10 +106,7 @@ class ExactlyOnce:
     def _new_producer(self) -> Producer:
         self._doubt = Doubt()
         hooks = {"error_cb": self._doubt.on_error, "stats_cb": self._doubt.on_statistics}
-        try:
-            return Producer(self._properties | hooks)
-        except KafkaException as error:
-            raise SettingsError(f"kafka: {error.args[0].str()}") from error
+        return make(Producer, self._properties | hooks)
 
     def _drop_producer(self) -> None:
         """Not `close()`, which waits for the broker: unsent records are purged and the handle is let go."""

@@ -21,6 +21,7 @@ from consumer.kafka.client import (
     REFUSED_MEMBERSHIP,
     consumer_properties,
     describe,
+    make,
     missing_right,
 )
 from consumer.kafka.generation import generation_of
@@ -82,10 +83,7 @@ class Source:
         """Join the group. Raises SettingsError for properties that librdkafka does not accept."""
         self._look_at_ends()
         hooks = {"error_cb": self._on_error, "stats_cb": self._on_statistics, "on_commit": self._on_commit}
-        try:
-            self._consumer = Consumer(self._properties | hooks)
-        except KafkaException as error:
-            raise SettingsError(f"kafka: {error.args[0].str()}") from error
+        self._consumer = make(Consumer, self._properties | hooks)
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -109,8 +107,8 @@ class Source:
 
     def poll(self, count: int) -> list[Record]:
         """Up to about `count` records; waits a moment for the first one. Rebalance callbacks run in here."""
-        # consume(n, t) alone would wait the whole t unless n records come.
         self._rejoin()
+        # consume(n, t) alone would wait the whole t unless n records come.
         messages = self.consumer.consume(1, POLL)
         if messages and count > 1:
             messages += self.consumer.consume(count - 1, 0)

@@ -16,6 +16,7 @@ from consumer.kafka.client import (
     admin_properties,
     consumer_properties,
     describe,
+    make,
     missing_right,
 )
 from consumer.settings import Settings
@@ -55,11 +56,7 @@ class Topics:
 def read_topics(settings: Settings, *, timeout: float) -> Topics:
     """Ask the broker. Raises SettingsError for what a person must mend, Unavailable for what may pass."""
     refusals: list[KafkaError] = []
-    properties = admin_properties(settings) | {"error_cb": refusals.append}
-    try:
-        admin = AdminClient(properties)
-    except KafkaException as error:
-        raise SettingsError(f"kafka: {error.args[0].str()}") from error
+    admin = make(AdminClient, admin_properties(settings) | {"error_cb": refusals.append})
     names = [settings.topics.jobs, settings.topics.results, settings.topics.dead_letters]
     if len(set(names)) < len(names):
         raise SettingsError(f"topics: jobs, results and dead_letters must differ, got {', '.join(names)}")
@@ -93,14 +90,11 @@ class LogOffsets:
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.topics.jobs
         self._group = settings.kafka.group_id
-        self._admin = AdminClient(admin_properties(settings))
+        self._admin = make(AdminClient, admin_properties(settings))
         # A consumer that never joins. The admin client's list_consumer_group_offsets is not safe with a time-out: an
         # answer that comes after it aborts the process (librdkafka#4605), and a restarted coordinator is never found.
         quiet = {"log_level": 0, "statistics.interval.ms": 0}
-        try:
-            self._member = Consumer(consumer_properties(settings) | quiet)
-        except KafkaException as error:
-            raise SettingsError(f"kafka: {error.args[0].str()}") from error
+        self._member = make(Consumer, consumer_properties(settings) | quiet)
 
     def ends(self, *, timeout: float) -> dict[int, int]:
         """The end of every partition. Raises Unavailable while the broker does not say."""

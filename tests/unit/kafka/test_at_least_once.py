@@ -6,7 +6,7 @@ The producer is librdkafka's own, on its mock cluster; the group answers when th
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from consumer.kafka.at_least_once import AtLeastOnce
 from consumer.kafka.outlet import Head
@@ -71,14 +71,6 @@ class Rig:
         for partition, offset in delivered.items():
             self.ledger.remove_below(partition, offset)
         return delivered
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The mock cluster lives as long as the client that made it."""
-    owner = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    yield ",".join(f"{broker.host}:{broker.port}" for broker in owner.list_topics(timeout=10).brokers.values())
-    owner.purge()
 
 
 @pytest.fixture

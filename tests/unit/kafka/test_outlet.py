@@ -3,7 +3,7 @@
 The producer is librdkafka's own, on its mock cluster: it sends, refuses and fills up as the real one does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -47,14 +47,6 @@ class Heads:
 @pytest.fixture
 def heads() -> Heads:
     return Heads()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The mock cluster lives as long as the client that made it."""
-    owner = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    yield ",".join(f"{broker.host}:{broker.port}" for broker in owner.list_topics(timeout=10).brokers.values())
-    owner.purge()
 
 
 @pytest.fixture
