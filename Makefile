@@ -29,8 +29,9 @@ $(STAMP): requirements/uv.txt requirements/all.txt pyproject.toml
 	touch $@
 
 lock: venv  ## resolve requirements/*.txt again (UPGRADE=1 takes newer versions)
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra openvino --extra torch --extra dev -o requirements/all.txt pyproject.toml
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra openvino --extra torch --extra otel --extra demo --extra dev -o requirements/all.txt pyproject.toml
 	$(LOCK) --extra openvino --constraint requirements/all.txt -o requirements/light.txt pyproject.toml
+	$(LOCK) --extra demo --constraint requirements/all.txt -o requirements/demo.txt pyproject.toml
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) -o requirements/uv.txt -
 
 check: venv  ## all that needs no server: format, lint, types, unit and architecture tests

@@ -190,13 +190,16 @@ class _Variables(EnvSettingsSource):
             return value
 
 
-def load(file: Path | None = None) -> Settings:
+def load(file: Path | None = None, *, inspects: bool = True) -> Settings:
     """Read `file`, else `CONSUMER_SETTINGS`, else `./settings.yaml`, else defaults; then secrets and environment.
 
+    A command that inspects nothing need not be told of buckets: with `inspects=False` none named means any.
     Raises `SettingsError` with one line per problem, all of them at once.
     """
     path = _settings_file(file)
     sections: dict[str, Any] = {"images": {}} | _read(path)  # so that what is missing is its key
+    if not inspects and isinstance(sections["images"], dict):
+        sections["images"] = {"allowed_buckets": ["*"]} | sections["images"]
     unknown = [*_unknown_variables(), *(name for name in sections if name not in Settings.model_fields)]
     problems = [f"{name}: there is no such section" for name in unknown]
     settings = None

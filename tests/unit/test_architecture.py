@@ -16,7 +16,9 @@ WIRE = {"errors", "messages", "settings"}
 ROOMS = {"audit", "demo", "detection", "images", "kafka"}
 MECHANISMS = {"admission", "batcher", "budget", "guard", "intake", "ledger"}
 FOR_ROOMS = WIRE | {"metrics", "retry", "cores", "batcher"}
-EVERYTHING = WIRE | ROOMS | MECHANISMS | {"cores", "health", "inspector", "logs", "metrics", "retry", "runner"}
+EVERYTHING = (
+    WIRE | ROOMS | MECHANISMS | {"cores", "health", "inspector", "logs", "metrics", "outcomes", "retry", "runner"}
+)
 
 # A part is a folder or a file of consumer/; one without a row here is an error.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": WIRE | {"metrics"},
     "logs": {"errors", "settings"},
     "schemas": WIRE,
+    "outcomes": WIRE,
     "intake": WIRE,
     "guard": WIRE,
     "batcher": {"errors"},

@@ -14,7 +14,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 
 def test_there_are_lock_files_for_all_for_light_and_for_uv() -> None:
-    assert [lock.stem for lock in LOCKS] == ["all", "light", "uv"]
+    assert [lock.stem for lock in LOCKS] == ["all", "demo", "light", "uv"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -32,9 +32,12 @@ def test_every_requirement_is_pinned_with_hashes(lock: Path) -> None:
     assert [text.split()[0] for text in requirements if "--hash=sha256:" not in text] == []
 
 
-def test_the_light_installation_is_a_part_of_the_whole_one() -> None:
-    assert pins(REQUIREMENTS / "light.txt").items() < pins(REQUIREMENTS / "all.txt").items()
+def test_the_light_installation_is_a_part_of_the_demo_and_that_of_the_whole_one() -> None:
+    light, demo, everything = (pins(REQUIREMENTS / f"{name}.txt").items() for name in ("light", "demo", "all"))
+
+    assert light < demo < everything
 
 
-def test_the_light_installation_has_nothing_of_torch_or_ultralytics() -> None:
-    assert [name for name in pins(REQUIREMENTS / "light.txt") if re.match("torch|ultralytics|nvidia", name)] == []
+@pytest.mark.parametrize("name", ["light", "demo"])
+def test_the_light_installations_have_nothing_of_torch_or_ultralytics(name: str) -> None:
+    assert [pin for pin in pins(REQUIREMENTS / f"{name}.txt") if re.match("torch|ultralytics|nvidia", pin)] == []

@@ -315,3 +315,11 @@ def test_a_bucket_is_allowed_by_name_or_by_a_star() -> None:
     assert ImageSettings(allowed_buckets=("parts", "more")).allows("more")
     assert not ImageSettings(allowed_buckets=("parts",)).allows("part")
     assert ImageSettings(allowed_buckets=("*",)).allows("anything")
+
+
+def test_a_command_that_inspects_nothing_needs_no_buckets_and_keeps_those_that_are_named(place: Place) -> None:
+    assert load(inspects=False).images.allowed_buckets == ("parts",)
+
+    for text in ("", "images:\n", "images: {max_side: 100}\n"):
+        place.file(text)
+        assert load(inspects=False).images.allowed_buckets == ("*",)
