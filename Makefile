@@ -8,12 +8,37 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_VENV := .venv-demo
+DEMO_STAMP := $(DEMO_VENV)/.installed
+
+# Make a virtual environment of exactly what a lock file says, and this checkout. $(1): its folder, $(2): the lock file.
+define install
+	@echo "installing $(2) into $(1)"
+	@rm -f $@
+	@$(1)/bin/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(1)/bin/uv pip sync --quiet --python $(1)/bin/python --require-hashes $(2)
+	@$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
+
+# BROKER=kafka runs the demo on the Kafka of the tests.
+ifeq ($(BROKER),kafka)
+RUN_DEMO = $(DEMO_VENV)/bin/python -m tests.rigs.with_kafka $(DEMO_VENV)/bin/consumer demo run --bootstrap-servers {} $(ARGS)
+else ifeq ($(BROKER),)
+RUN_DEMO = $(DEMO_VENV)/bin/consumer demo run $(ARGS)
+else
+RUN_DEMO = echo "BROKER=kafka is the only one there is, not BROKER=$(BROKER)" >&2; exit 2
+endif
 
 # Neither the address of an index nor a folder of this machine may reach a lock file.
 LOCK := env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help venv lock check test test-slow schemas clean
+.PHONY: demo help venv lock check test test-slow schemas clean
+
+demo: $(DEMO_STAMP)  ## see it work within a minute (BROKER=kafka: on a real Kafka; ARGS="…": `consumer demo run --help`)
+	@$(RUN_DEMO)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,24 +46,22 @@ help:  ## list the targets
 venv: $(STAMP)  ## make .venv with everything that is locked in requirements/all.txt
 
 $(STAMP): requirements/uv.txt requirements/all.txt pyproject.toml
-	rm -f $@
-	$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	touch $@
+	$(call install,$(VENV),requirements/all.txt)
+
+$(DEMO_STAMP): requirements/uv.txt requirements/demo.txt pyproject.toml
+	$(call install,$(DEMO_VENV),requirements/demo.txt)
 
 lock: venv  ## resolve requirements/*.txt again (UPGRADE=1 takes newer versions)
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra openvino --extra torch --extra otel --extra demo --extra dev -o requirements/all.txt pyproject.toml
 	$(LOCK) --extra openvino --constraint requirements/all.txt -o requirements/light.txt pyproject.toml
-	$(LOCK) --extra demo --constraint requirements/all.txt -o requirements/demo.txt pyproject.toml
+	printf 'setuptools\ntestcontainers' | $(LOCK) --extra demo --constraint requirements/all.txt -o requirements/demo.txt pyproject.toml -
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) -o requirements/uv.txt -
 
 check: venv  ## all that needs no server: format, lint, types, unit and architecture tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 -m 'not slow' tests/unit
 
 test: check  ## check, then every test but the slow ones, on a real Kafka and a real S3
 	$(BIN)/pytest -rs --ignore=tests/unit -m 'not slow' --durations=10 tests
@@ -50,4 +73,4 @@ schemas: venv  ## write schemas/ from consumer/messages.py
 	$(BIN)/python -m consumer.schemas
 
 clean:  ## remove what was built, fetched and cached
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,9 +1,12 @@
 """`consumer` on the command line, `python -m consumer` too."""
 
+import io
+import sys
+from typing import Annotated
+
 import typer
 
-from consumer import __version__
-from consumer.commands import demo, run
+from consumer.commands import config, deadletters, demo, detect, doctor, publish, results, run, status, topics, version
 
 app = typer.Typer(
     name="consumer",
@@ -12,17 +15,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(publish.publish)
+app.add_typer(topics.app)
+app.command()(doctor.doctor)
+app.command()(status.status)
+app.add_typer(results.app)
+app.add_typer(deadletters.app)
+app.add_typer(config.app)
+app.command()(detect.detect)
 app.add_typer(demo.app)
 
 
-@app.callback(invoke_without_command=True)
-def version(*, version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
-    if version:
-        typer.echo(f"consumer {__version__}")
-        raise typer.Exit
+@app.callback()
+def consumer(
+    *,
+    is_version_asked: Annotated[  # its callback has printed it
+        bool,
+        typer.Option(
+            "--version",
+            callback=version.print_versions,
+            is_eager=True,
+            help="Print the versions that matter and the digest of the weights.",
+        ),
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):  # ✓ and — are worth a question mark where the encoding lacks them
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
 
 

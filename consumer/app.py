@@ -17,12 +17,7 @@ from functools import partial
 from types import FrameType
 from typing import TypeVar
 
-import numpy as np
-
-from consumer.batcher import Batcher
-from consumer.cores import available_cores
-from consumer.detection.engine import Candidates, Engine, Model, Pixels, Shape
-from consumer.detection.loading import load as load_engine
+from consumer.detection.engine import Model
 from consumer.errors import Fatal, Unavailable, Unreachable
 from consumer.health import Health, HealthServer
 from consumer.images.availability import Availability
@@ -37,6 +32,8 @@ from consumer.metrics import Metrics
 from consumer.retry import delays
 from consumer.runner import Runner
 from consumer.settings import Settings
+from consumer.station import open_inspector
+from consumer.tracing import Tracing, open_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -107,31 +104,30 @@ class App:
     def _run(self) -> None:
         settings = self._settings
         deadline = time.monotonic() + settings.limits.startup_timeout
-        with contextlib.closing(load_engine(settings.model, settings.batching)) as engine:
-            model = engine.model
-            self._announce(model)
+        store = ImageStore(settings.s3, settings.images)
+        availability = Availability(store.probe)
+        with (
+            open_tracing(settings) as tracing,
+            open_inspector(
+                settings,
+                images=store,
+                availability=availability,
+                metrics=self._metrics,
+                closing=self._stopping,
+                observe=tracing.inspected if tracing else None,
+            ) as inspector,
+        ):
+            self._announce(inspector.model)
             attempt = min(ATTEMPT, settings.limits.startup_timeout)
             topics = self._patiently("broker", partial(read_topics, settings, timeout=attempt), deadline)
-            store = ImageStore(settings.s3, settings.images)
-            availability = Availability(store.probe)
             self._patiently("store", store.check, deadline)
             buckets = [bucket for bucket in settings.images.allowed_buckets if bucket != "*"]
             for bucket in buckets:
                 availability.succeeded(bucket)
-            with self._batcher(engine) as batcher, _watching(availability, buckets, self._health):
-                inspector = Inspector(
-                    settings,
-                    model,
-                    store=store,
-                    availability=availability,
-                    batcher=batcher,
-                    metrics=self._metrics,
-                    decode_places=available_cores(),
-                    closing=self._stopping,
-                )
-                self._consume(inspector, topics, deadline)
+            with _watching(availability, buckets, self._health):
+                self._consume(inspector, topics, tracing, deadline)
 
-    def _consume(self, inspector: Inspector, topics: Topics, deadline: float) -> None:
+    def _consume(self, inspector: Inspector, topics: Topics, tracing: Tracing | None, deadline: float) -> None:
         settings = self._settings
         runner = Runner(
             settings,
@@ -142,6 +138,7 @@ class App:
             health=self._health,
             metrics=self._metrics,
             stopping=self._stopping,
+            tracing=tracing,
         )
         log_offsets = LogOffsets(settings)
         source = Source(settings, runner, log_offsets=log_offsets)
@@ -179,25 +176,6 @@ class App:
                 self._health.set(check, None)
                 return answer
         raise AssertionError("delays() has no end")
-
-    def _batcher(self, engine: Engine) -> Batcher[Shape, Candidates]:
-        slabs = 2 * engine.places + 2
-        height, width = engine.model.image_size  # no rectangular shape is larger
-        memory = np.empty((slabs, engine.max_batch * height * width * 3), np.uint8)
-
-        def storage(slab: int, shape: Shape) -> Pixels:
-            size = engine.max_batch * shape[0] * shape[1] * 3
-            return memory[slab, :size].reshape(engine.max_batch, *shape, 3)
-
-        return Batcher(
-            engine.start,
-            storage,
-            places=engine.places,
-            slabs=slabs,
-            max_batch=engine.max_batch,
-            max_wait=self._settings.batching.max_wait,
-            on_start=lambda shape, size: self._metrics.batch_size.labels(f"{shape[0]}x{shape[1]}").observe(size),
-        )
 
 
 def _slot(settings: Settings) -> str:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from consumer.cgroup import MOUNTS, groups, read
+
 
 def available_cores(root: Path = Path("/")) -> int:
     """The least of CPU affinity and the quotas of all enclosing cgroups (v1 and v2), rounded up, at least 1."""
@@ -21,37 +23,20 @@ def _affinity() -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """A limit may stand in any group on the way up from ours; inside a container ours may look like the root."""
-    mounts = root / "sys/fs/cgroup"
-    for group in _groups(root / "proc/self/cgroup"):
-        for folder in (group, *group.parents):
-            yield from _quota_v2(mounts / folder)
-            for controller in ("cpu", "cpu,cpuacct"):
-                yield from _quota_v1(mounts / controller / folder)
-
-
-def _groups(file: Path) -> Iterator[Path]:
-    yield Path()
-    for line in _read(file).splitlines():  # `0::/group`, or `4:cpu,cpuacct:/group` in v1
-        _, controllers, path = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
-            yield Path(path.lstrip("/"))
+    mounts = root / MOUNTS
+    for group in groups(root, "cpu"):
+        yield from _quota_v2(mounts / group)
+        for controller in ("cpu", "cpu,cpuacct"):
+            yield from _quota_v1(mounts / controller / group)
 
 
 def _quota_v2(folder: Path) -> Iterator[float]:
-    quota, _, period = _read(folder / "cpu.max").partition(" ")
+    quota, _, period = read(folder / "cpu.max").partition(" ")
     if quota and quota != "max":
         yield int(quota) / int(period)
 
 
 def _quota_v1(folder: Path) -> Iterator[float]:
-    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    quota, period = read(folder / "cpu.cfs_quota_us"), read(folder / "cpu.cfs_period_us")
     if quota and period and int(quota) > 0:
         yield int(quota) / int(period)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""

@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -17,10 +18,11 @@ from consumer.errors import Abandoned, EngineBroken, Fatal, Rejected, Unavailabl
 from consumer.images.availability import Availability
 from consumer.images.decode import decode
 from consumer.images.letterbox import letterbox, shape_of
-from consumer.images.store import FetchedImage, ImageStore
+from consumer.images.store import FetchedImage
 from consumer.messages import (
     DeadLetter,
     Detection,
+    ImageReference,
     InspectedImage,
     Job,
     ModelInfo,
@@ -52,16 +54,29 @@ class Claim(Protocol):
     def opened_at(self) -> float: ...
 
 
+class Images(Protocol):
+    """Where images come from, one attempt a call: images/store.py, images/files.py."""
+
+    def fetch(self, image: ImageReference, *, reserve: Callable[[int], None], timeout: float) -> FetchedImage: ...
+
+
 @dataclass(slots=True)
 class Progress:
-    """How far one job has come: seconds by stage and attempts to fetch."""
+    """How far one job has come: when it began each stage, the seconds of those that it ended, attempts to fetch."""
 
-    started_at: float
-    attempts: int = 0
+    began: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)
+    attempts: int = 0
 
-    def measure(self, stage: str, since: float) -> None:
-        self.seconds[stage] = time.monotonic() - since
+    def begin(self, stage: str) -> None:
+        self.began[stage] = time.monotonic()
+
+    def end(self, stage: str) -> None:
+        self.seconds[stage] = time.monotonic() - self.began[stage]
+
+
+Observe = Callable[[Job, Claim, Progress], None]
+"""Told of each job whose inspection ended, however it did, in the worker's thread."""
 
 
 class Inspector:
@@ -72,20 +87,22 @@ class Inspector:
         settings: Settings,
         model: Model,
         *,
-        store: ImageStore,
+        images: Images,
         availability: Availability,
         batcher: Batcher[Shape, Candidates],
         metrics: Metrics,
         decode_places: int,
         closing: threading.Event,
+        observe: Observe | None = None,
     ) -> None:
+        self.model = model
         self._settings = settings
-        self._model = model
-        self._store = store
+        self._images = images
         self._availability = availability
         self._batcher = batcher
         self._metrics = metrics
         self._closing = closing
+        self._observe = observe
         self._decode_places = threading.BoundedSemaphore(decode_places)
         limit = settings.limits.max_in_flight_bytes
         self._budget = ByteBudget(limit, on_change=metrics.in_flight_bytes.set)
@@ -98,8 +115,8 @@ class Inspector:
     def inspect(self, job: Job, claim: Claim) -> Outcome:
         """One job, start to end, in blocking calls. Raises Abandoned when the job is not ours any more, Fatal when the
         process must end; whatever else goes wrong is a dead letter."""
-        progress = Progress(time.monotonic())
-        progress.measure("queue", claim.opened_at)
+        progress = Progress({"queue": claim.opened_at})
+        progress.end("queue")
         try:
             return self._inspect(job, claim, progress)
         except Rejected as rejection:
@@ -109,14 +126,17 @@ class Inspector:
         except Exception as error:
             logger.exception("internal error", extra={"job_id": job.job_id, "image": job.image.uri})
             return self._dead_letter(job, Rejected("internal_error", f"{type(error).__name__}: {error}"), progress)
+        finally:
+            if self._observe is not None:
+                self._observe(job, claim, progress)
 
     def _inspect(self, job: Job, claim: Claim, progress: Progress) -> Result:
         self._admit(job)
         parameters = self._parameters(job)
         with self._lease(claim) as lease:
-            since = time.monotonic()
+            progress.begin("fetch")
             fetched = self._fetch(job, claim, lease, progress)
-            progress.measure("fetch", since)
+            progress.end("fetch")
             with self._decode_places:
                 self._check(claim)
                 pixels = self._decode(fetched.content, progress)
@@ -124,15 +144,15 @@ class Inspector:
                 image = _inspected(job, fetched, width, height)
                 del fetched  # the bytes go before the batch is waited for
                 lease.give_back()
-                since = time.monotonic()
+                progress.begin("detect")
                 shape = self._shape_of(width, height)
                 with self._batcher.seat(shape) as seat:
-                    placement = letterbox(pixels, seat.slot, image_size=self._model.image_size)
+                    placement = letterbox(pixels, seat.slot, image_size=self.model.image_size)
                 del pixels
         candidates = self._answer(seat, shape)
-        kept = select(candidates, parameters, nms_free=self._model.nms_free)
+        kept = select(candidates, parameters, nms_free=self.model.nms_free)
         detections = self._detections(placement.to_image(kept[:, :4]), kept)
-        progress.measure("detect", since)
+        progress.end("detect")
         return self._result(job, image, parameters, detections, progress)
 
     # --- before the image -----------------------------------------------------------------------------------------
@@ -156,8 +176,8 @@ class Inspector:
 
     def _class_id(self, name: int | str) -> int:
         number = self._class_ids.get(name, -1) if isinstance(name, str) else name
-        if not 0 <= number < len(self._model.class_names):
-            raise Rejected("schema_invalid", f"$.parameters.classes: {name!r} is no class of {self._model.name}")
+        if not 0 <= number < len(self.model.class_names):
+            raise Rejected("schema_invalid", f"$.parameters.classes: {name!r} is no class of {self.model.name}")
         return number
 
     # --- the image ------------------------------------------------------------------------------------------------
@@ -180,7 +200,7 @@ class Inspector:
             progress.attempts += 1
             tried_at = time.monotonic()
             try:
-                fetched = self._store.fetch(reference, reserve=lease.take, timeout=self._settings.limits.job_deadline)
+                fetched = self._images.fetch(reference, reserve=lease.take, timeout=self._settings.limits.job_deadline)
             except Rejected as rejection:
                 left = self._grace_left(job, rejection)
                 self._wait(claim, lease, min(next(waits), left), rejection.reason)
@@ -219,9 +239,9 @@ class Inspector:
         self._check(claim)
 
     def _decode(self, content: bytes, progress: Progress) -> Pixels:
-        since = time.monotonic()
+        progress.begin("decode")
         pixels = decode(content, self._settings.images)
-        progress.measure("decode", since)
+        progress.end("decode")
         limit, spent = self._settings.limits.job_deadline, progress.seconds["decode"]
         if spent > limit:
             raise Rejected("deadline_exceeded", f"decoding took {spent:.1f} s, limit {limit:g} s", stage="decode")
@@ -231,8 +251,8 @@ class Inspector:
         return shape_of(
             width,
             height,
-            image_size=self._model.image_size,
-            stride=self._model.stride,
+            image_size=self.model.image_size,
+            stride=self.model.stride,
             rectangular=self._settings.model.shapes == "rectangular",
         )
 
@@ -261,7 +281,7 @@ class Inspector:
             raise EngineBroken(f"the engine fails on a plain image too: {type(second).__name__}: {second}") from error
 
     def _detections(self, boxes: Candidates, kept: Candidates) -> tuple[Detection, ...]:
-        names = self._model.class_names
+        names = self.model.class_names
         return tuple(
             Detection(
                 class_id=int(number),
@@ -292,7 +312,7 @@ class Inspector:
             detections=detections,
             parameters=parameters,
             source=job.source,
-            result_id=result_id(job.job_id, image.sha256, self._model.sha256, parameters),
+            result_id=result_id(job.job_id, image.sha256, self.model.sha256, parameters),
             timings_ms=self._timings(progress),
             worker=self._worker,
             metadata=job.metadata,
@@ -301,7 +321,7 @@ class Inspector:
 
     def _timings(self, progress: Progress) -> Timings:
         seconds = progress.seconds
-        seconds["total"] = time.monotonic() - progress.started_at + seconds["queue"]
+        seconds["total"] = time.monotonic() - progress.began["queue"]
         for stage, spent in seconds.items():
             self._metrics.stage_seconds.labels(stage).observe(spent)
         return Timings(**{stage: round(spent * 1000, 3) for stage, spent in seconds.items()})

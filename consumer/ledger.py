@@ -31,10 +31,13 @@ class Entry(Generic[P, T]):
         "line",
         "offset",
         "opened_at",
+        "skipped",
         "timestamp",
     )
 
-    def __init__(self, line: "Line[P, T]", offset: int, jobs: int, timestamp: float) -> None:
+    def __init__(
+        self, line: "Line[P, T]", offset: int, jobs: int, *, timestamp: float, skipped: tuple[str, ...]
+    ) -> None:
         self.line = line
         self.offset = offset
         self.epoch = line.epoch
@@ -42,12 +45,23 @@ class Entry(Generic[P, T]):
         self.opened_at = self.finished_at = line.clock()
         self.is_dropped = False
         self.jobs = jobs
+        self.skipped = skipped
         self._outcomes: list[T | None] = [None] * jobs
         self._missing = jobs
 
     @property
     def partition(self) -> P:
         return self.line.partition
+
+    @property
+    def room(self) -> int:
+        """What it takes of the room for jobs; a record without any is remembered all the same."""
+        return max(1, self.jobs)
+
+    @property
+    def places(self) -> tuple["Place[P, T]", ...]:
+        """One for each job, in order."""
+        return tuple(Place(self, index) for index in range(self.jobs))
 
     @property
     def is_finished(self) -> bool:
@@ -69,6 +83,10 @@ class Entry(Generic[P, T]):
             raise ValueError(f"offset {self.offset} of {self.partition} still misses {self._missing} outcome(s)")
         return tuple(outcome for outcome in self._outcomes if outcome is not None)
 
+    def is_first_missing(self, index: int) -> bool:
+        """True while this job has no outcome and all before it have theirs. May be asked from any thread."""
+        return None not in self._outcomes[:index] and self._outcomes[index] is None
+
     def finish(self, index: int, outcome: T) -> None:
         """Put down the outcome of one job; from any thread, once for each job."""
         with self.line.lock:
@@ -82,6 +100,30 @@ class Entry(Generic[P, T]):
         """Another outcome for a finished job: what the broker refused becomes a dead letter."""
         with self.line.lock:
             self._outcomes[index] = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Generic[P, T]):
+    """Where one job's outcome will stand."""
+
+    entry: Entry[P, T]
+    index: int
+
+    @property
+    def is_head(self) -> bool:
+        """True while nothing older of the partition is unfinished: of a record's many jobs one is the head."""
+        return self.entry.is_head and self.entry.is_first_missing(self.index)
+
+    @property
+    def is_dropped(self) -> bool:
+        return self.entry.is_dropped
+
+    @property
+    def opened_at(self) -> float:
+        return self.entry.opened_at
+
+    def finish(self, outcome: T) -> None:
+        self.entry.finish(self.index, outcome)
 
 
 @dataclass(slots=True)
@@ -98,7 +140,7 @@ class Line(Generic[P, T]):
 
     def pop(self) -> "Entry[P, T]":
         entry = self.entries.popleft()
-        self.jobs -= entry.jobs
+        self.jobs -= entry.room
         return entry
 
 
@@ -114,7 +156,8 @@ class Ledger(Generic[P, T]):
         self._epochs: dict[P, int] = {}
 
     def __len__(self) -> int:
-        """How many jobs are in hand, finished ones that were not delivered yet included."""
+        """How many jobs are in hand, finished ones that were not delivered yet included; a record without any counts
+        as one."""
         return sum(line.jobs for line in self._lines.values())
 
     def assign(self, partition: P) -> None:
@@ -141,17 +184,22 @@ class Ledger(Generic[P, T]):
         line = self._lines.get(partition)
         return line is not None and line.epoch == epoch
 
-    def open(self, partition: P, offset: int, jobs: int, *, timestamp: float = 0.0) -> Entry[P, T]:
-        """Take a record in hand. Raises ValueError for a partition that is not ours or an offset that does not grow."""
+    def open(
+        self, partition: P, offset: int, jobs: int, *, timestamp: float = 0.0, skipped: tuple[str, ...] = ()
+    ) -> Entry[P, T]:
+        """Take a record in hand; without jobs it is finished at once. `skipped` says why parts of it are no jobs.
+
+        Raises ValueError for a partition that is not ours or an offset that does not grow.
+        """
         line = self._lines.get(partition)
         if line is None:
             raise ValueError(f"{partition} is not assigned")
         if line.last_offset >= offset:
             raise ValueError(f"offset {offset} of {partition} comes after {line.last_offset}")
-        entry = Entry(line, offset, jobs, timestamp)
+        entry: Entry[P, T] = Entry(line, offset, jobs, timestamp=timestamp, skipped=skipped)
         line.last_offset = offset
         line.entries.append(entry)
-        line.jobs += jobs
+        line.jobs += entry.room
         return entry
 
     def count(self, partition: P) -> int:

@@ -81,7 +81,8 @@ class ImageReference(Struct, frozen=True):
 
     @property
     def uri(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        """Without a bucket, which no message may say, the key is the path of a file on this machine."""
+        return f"s3://{self.bucket}/{self.key}" if self.bucket else self.key
 
 
 class JobParameters(Struct, frozen=True):
@@ -263,7 +264,7 @@ def encode_dead_letter(letter: DeadLetter, *, max_bytes: int | None = None) -> M
     outcome.
     """
     record = letter.record
-    headers = (*record.headers, *_missing_content_type(letter), *_error_headers(letter))
+    headers = (*record.headers, *_missing_content_type(letter), *_error_headers(letter, beside=record.headers))
     message = Message(letter, record.key, record.value, headers)
     if letter.has_value and (max_bytes is None or message.size <= max_bytes):
         return message
@@ -277,7 +278,7 @@ def encode_dead_letter(letter: DeadLetter, *, max_bytes: int | None = None) -> M
     if max_bytes is None or without_value.size <= max_bytes:
         return without_value
     # Headers or key alone fill the topic's limit: the coordinates still lead to the original.
-    return Message(letter, None, None, (*_error_headers(letter), *omitted))
+    return Message(letter, None, None, (*_error_headers(letter, beside=()), *omitted))
 
 
 def dead_letter_of(outcome: Outcome, reason: Reason, stage: Stage, message: str) -> DeadLetter:
@@ -302,8 +303,9 @@ def encode(outcome: Outcome, *, max_result_bytes: int, max_dead_letter_bytes: in
     return encode_dead_letter(outcome, max_bytes=max_dead_letter_bytes)
 
 
-def _error_headers(letter: DeadLetter) -> Headers:
-    record = letter.record
+def _error_headers(letter: DeadLetter, *, beside: Headers) -> Headers:
+    """Id and index only where the headers `beside` them do not say the same."""
+    record, said = letter.record, dict(beside)
     texts: list[tuple[str, str]] = [
         ("__connect.errors.topic", record.topic),
         ("__connect.errors.partition", str(record.partition)),
@@ -316,9 +318,9 @@ def _error_headers(letter: DeadLetter) -> Headers:
         ("inspection-error-attempts", str(letter.attempts)),
         ("inspection-error-retryable", "true" if letter.reason in RETRYABLE else "false"),
     ]
-    if record.header(JOB_ID_HEADER) != letter.job_id.encode():
+    if said.get(JOB_ID_HEADER) != letter.job_id.encode():
         texts.append((JOB_ID_HEADER, letter.job_id))
-    if letter.index is not None:
+    if letter.index is not None and said.get(JOB_INDEX_HEADER) != str(letter.index).encode():
         texts.append((JOB_INDEX_HEADER, str(letter.index)))
     return tuple((name, text.encode(errors="replace")) for name, text in texts)
 
@@ -326,7 +328,8 @@ def _error_headers(letter: DeadLetter) -> Headers:
 def _missing_content_type(letter: DeadLetter) -> Headers:
     if letter.record.header("content-type") is not None:
         return ()
-    is_json = letter.reason != "schema_invalid"
+    # An event of SeaweedFS is none; what is JSON is an object.
+    is_json = letter.reason != "schema_invalid" and (letter.record.value or b"").lstrip()[:1] == b"{"
     return (("content-type", b"application/json" if is_json else b"application/octet-stream"),)
 
 

@@ -25,7 +25,7 @@ class Metrics:
         def histogram(name: str, meaning: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
             return Histogram(f"inspection_{name}", meaning, labels, registry=self.registry, buckets=buckets)
 
-        self.jobs = counter("jobs_total", "Jobs whose outcome was committed.", "outcome", "reason")
+        self.jobs = counter("jobs_total", "Jobs whose outcome was committed, and events skipped.", "outcome", "reason")
         self.stage_seconds = histogram("stage_seconds", "Time that one job spent in a stage.", "stage")
         self.batch_size = histogram(
             "batch_size", "Images per started batch.", "bucket", buckets=(1, 2, 4, 8, 16, 32, 64, 128)

@@ -1,5 +1,6 @@
 """What does a record of the results or the dead-letters topic say?"""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +15,7 @@ ERROR_PREFIX = "inspection-error-"
 ORIGINAL_PREFIX = "inspection-original-"  # of a value that was too large to be kept
 REDRIVEN_PREFIX = "inspection-redriven-"
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _decoder = msgspec.json.Decoder(ResultMessage)
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ def read_dead_letter(record: Record) -> DeadLetterView:
         attempts=_number(record, f"{ERROR_PREFIX}attempts") or 1,
         is_retryable=_text(record, f"{ERROR_PREFIX}retryable") == "true",
         index=index,
-        redriven=_number(record, f"{REDRIVEN_PREFIX}count") or 0,
+        redriven=_redriven(record),
         is_complete=record.header(f"{ORIGINAL_PREFIX}omitted") is None,
     )
 
@@ -90,9 +92,15 @@ def _number(record: Record, name: str) -> int | None:
     text = _text(record, name)
     if text is None:
         return None
-    if not text.isdecimal():
+    if not _NUMBER.fullmatch(text):
         raise NotAnOutcome(f"{_place(record)} is no dead letter: its header {name} is {text[:60]!r}")
     return int(text)
+
+
+def _redriven(record: Record) -> int:
+    """A job may be published with this header and anything in it: then its dead letter is read all the same."""
+    text = _text(record, f"{REDRIVEN_PREFIX}count") or ""
+    return int(text) if _NUMBER.fullmatch(text) else 0
 
 
 def _place(record: Record) -> str:

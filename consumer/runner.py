@@ -17,11 +17,12 @@ from consumer.errors import Abandoned, CheckFailed, Fatal, Rejected, TooManyDead
 from consumer.guard import DeadLetterGuard
 from consumer.health import Health
 from consumer.inspector import Claim
-from consumer.intake import jobs_of, name_of
-from consumer.ledger import Entry, Ledger
+from consumer.intake import contents_of, name_of
+from consumer.ledger import Entry, Ledger, Place
 from consumer.messages import DeadLetter, Job, Message, Outcome, Record, dead_letter_of
 from consumer.metrics import Metrics
 from consumer.settings import Settings
+from consumer.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Runner:
         health: Health,
         metrics: Metrics,
         stopping: threading.Event,
+        tracing: Tracing | None = None,
     ) -> None:
         limits = settings.limits
         self._settings = settings
@@ -90,6 +92,7 @@ class Runner:
         self._health = health
         self._metrics = metrics
         self._stopping = stopping
+        self._tracing = tracing
         self._ledger: Ledger[int, Message] = Ledger(time.monotonic)
         self._admission: Admission[int, Record] = Admission(limits.max_in_flight, self._ledger.count)
         self._guard = DeadLetterGuard(limits)
@@ -148,22 +151,24 @@ class Runner:
 
     def _start_admitted(self) -> None:
         for partition, record in self._admission.admitted():
+            timestamp = record.timestamp_ms / 1000
             try:
-                jobs = jobs_of(record)
+                contents = contents_of(record)
             except Rejected as rejection:
-                entry = self._ledger.open(partition, record.offset, 1, timestamp=record.timestamp_ms / 1000)
+                entry = self._ledger.open(partition, record.offset, 1, timestamp=timestamp)
                 letter = DeadLetter(record, name_of(record), rejection.reason, rejection.stage, str(rejection))
                 entry.finish(0, self._encode(letter))
                 continue
-            entry = self._ledger.open(partition, record.offset, len(jobs), timestamp=record.timestamp_ms / 1000)
-            for job in jobs:
-                self._workers.submit(self._work, job, entry)
+            jobs, skipped = contents.jobs, contents.skipped
+            entry = self._ledger.open(partition, record.offset, len(jobs), timestamp=timestamp, skipped=skipped)
+            for job, place in zip(jobs, entry.places, strict=True):
+                self._workers.submit(self._work, job, place)
 
-    def _work(self, job: Job, entry: Head) -> None:
+    def _work(self, job: Job, place: Place[int, Message]) -> None:
         """A worker's whole task; an error that escapes from here is a bug, and ends the process by its name."""
         try:
-            if not entry.is_dropped:
-                entry.finish(job.index, self._encode(self._inspect(job, entry)))
+            if not place.is_dropped:
+                place.finish(self._encode(self._inspect(job, place)))
         except Abandoned:
             pass
         except Fatal as error:
@@ -208,10 +213,15 @@ class Runner:
         for entry in entries:
             messages = entry.outcomes if entry.is_finished else ()
             self._guard.note(message.reason for message in messages)
+            for reason in entry.skipped:
+                self._metrics.jobs.labels("skipped", reason).inc()
             for message in messages:
                 kind = "result" if message.reason is None else "dead_letter"
                 self._metrics.jobs.labels(kind, message.reason or "").inc()
-            self._metrics.stage_seconds.labels("deliver").observe(now - entry.finished_at)
+            if entry.jobs:
+                self._metrics.stage_seconds.labels("deliver").observe(now - entry.finished_at)
+            if self._tracing is not None:
+                self._tracing.delivered(entry)
 
     def _hold(self, error: TooManyDeadLetters) -> None:
         """Stay in the group, take nothing more, deliver nothing more, until a person restarts the process: exiting
@@ -276,6 +286,8 @@ class Runner:
             self._admission.drop(partition)
             for gauge in (self._metrics.lag_jobs, self._metrics.lag_seconds):
                 gauge.remove(self._source.topic, str(partition))
+        if self._tracing is not None:
+            self._tracing.dropped()
 
     def _count(self, event: str, partitions: list[int]) -> None:
         self._metrics.rebalances.labels(event).inc(len(partitions))

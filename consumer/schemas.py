@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from consumer import settings_schema
 from consumer.errors import REASONS, Stage
 from consumer.messages import JobMessage, ResultMessage
 
@@ -38,7 +39,7 @@ def _asyncapi() -> dict[str, Any]:
         "info": {"title": "Inspection consumer", "version": "1", "license": {"name": "Apache-2.0"}},
         "defaultContentType": "application/json",
         "channels": {
-            "jobs": _channel("inspection.jobs", "Images to inspect.", "job"),
+            "jobs": _channel("inspection.jobs", "Images to inspect.", "job", "event"),
             "results": _channel("inspection.results", "One for each inspected image.", "result"),
             "deadLetters": _channel("inspection.dead-letters", "Jobs that cannot be done as they are.", "deadLetter"),
         },
@@ -52,6 +53,18 @@ def _asyncapi() -> dict[str, Any]:
                 "job": {
                     "payload": {"$ref": "./inspection.job.v1.schema.json"},
                     "headers": _headers({"inspection-job-id": text, "traceparent": text, "tracestate": text}),
+                },
+                "event": {
+                    "summary": "What a store tells of objects: one job for each that was written (docs/events.md).",
+                    "payload": {},
+                    "headers": _headers(
+                        {
+                            "inspection-job-id": text,
+                            "inspection-job-index": text,
+                            "traceparent": text,
+                            "tracestate": text,
+                        }
+                    ),
                 },
                 "result": {
                     "payload": {"$ref": "./inspection.result.v1.schema.json"},
@@ -85,9 +98,9 @@ def _asyncapi() -> dict[str, Any]:
     }
 
 
-def _channel(address: str, description: str, message: str) -> dict[str, Any]:
-    reference = {"$ref": f"#/components/messages/{message}"}
-    return {"address": address, "description": description, "messages": {message: reference}}
+def _channel(address: str, description: str, *messages: str) -> dict[str, Any]:
+    references = {message: {"$ref": f"#/components/messages/{message}"} for message in messages}
+    return {"address": address, "description": description, "messages": references}
 
 
 def _headers(properties: dict[str, Any]) -> dict[str, Any]:
@@ -98,3 +111,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, document in documents().items():
         (FOLDER / name).write_text(render(document), encoding="utf-8")
+    settings_schema.FILE.write_text(render(settings_schema.document()), encoding="utf-8")

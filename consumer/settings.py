@@ -6,6 +6,7 @@ Durations are seconds, sizes are bytes (or text such as `20MiB`).
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -174,10 +175,7 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        environment = _Variables(settings_cls)
-        secrets = _Variables(settings_cls)
-        secrets.env_vars = {name.lower(): text for name, text in _secret_files()}
-        return environment, secrets, init_settings  # init_settings is the file's content
+        return *_variables(settings_cls), init_settings  # init_settings is the file's content
 
 
 class _Variables(EnvSettingsSource):
@@ -188,6 +186,32 @@ class _Variables(EnvSettingsSource):
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
             return value
+
+
+def _variables(settings_cls: type[BaseSettings]) -> tuple[_Variables, _Variables]:
+    """Those of the environment, and the secret files as if they were ones."""
+    secrets = _Variables(settings_cls)
+    secrets.env_vars = {name.lower(): text for name, (text, _) in _secret_files().items()}
+    return _Variables(settings_cls), secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What each place says, before it is put together: sections by name, and the files that were read."""
+
+    environment: dict[str, Any]
+    secrets: dict[str, Any]
+    sections: dict[str, Any]
+    file: Path | None
+    secret_files: dict[str, Path]
+
+
+def read_sources(file: Path | None = None) -> Sources:
+    """The places that `load` reads. Raises `SettingsError` for a file that cannot be read."""
+    path = _settings_file(file)
+    environment, secrets = _variables(Settings)
+    files = {name: found for name, (_, found) in _secret_files().items()}
+    return Sources(environment(), secrets(), _read(path), path, files)
 
 
 def load(file: Path | None = None, *, inspects: bool = True) -> Settings:
@@ -246,22 +270,25 @@ def _fact(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _secret_files() -> Iterator[tuple[str, str]]:
+def _secret_files() -> dict[str, tuple[str, Path]]:
+    """Text and file of each secret, by the name of the variable that it stands for."""
     folder = os.environ.get("CONSUMER_SECRETS_DIR")
     if not folder:
-        return
+        return {}
     if not Path(folder).is_dir():
         raise SettingsError(f"CONSUMER_SECRETS_DIR {folder} is not a folder")
+    found = {}
     for path in sorted(Path(folder).iterdir()):
         if path.is_file() and path.name.upper().startswith(PREFIX):
             try:
-                yield path.name, path.read_text(encoding="utf-8").strip()
+                found[path.name] = (path.read_text(encoding="utf-8").strip(), path)
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingsError(f"secret file {path} cannot be read: {error}") from error
+    return found
 
 
 def _unknown_variables() -> Iterator[str]:
-    names = [*os.environ, *(name for name, _ in _secret_files())]
+    names = [*os.environ, *_secret_files()]
     for name in names:
         section = name.upper().removeprefix(PREFIX).split("__")[0].lower()
         if name.upper().startswith(PREFIX) and section not in Settings.model_fields:

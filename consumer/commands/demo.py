@@ -8,13 +8,72 @@ from typing import Annotated
 
 import typer
 
+from consumer.commands.frame import AsJson, console, ending, errors, write_line
+from consumer.errors import SettingsError
+
 app = typer.Typer(
     name="demo",
-    help="A synthetic production line: parts with known defects, and weights trained on them.",
-    no_args_is_help=True,
+    help="Everything at work on a synthetic production line; without a command: `consumer demo run`.",
 )
 
+EMBEDDED_REPLICAS, REAL_REPLICAS = 1, 3
+
 Folder = Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder to write to; made if it is missing.")]
+
+
+@app.callback(invoke_without_command=True)
+def demo(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@app.command()
+def run(
+    *,
+    parts: Annotated[int, typer.Option(min=1, max=10_000, help="How many parts to render and inspect.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Which line: the same seed gives the same parts.")] = 7,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, max=4, help="Consumer processes; default: 1, with a broker of yours 3.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Gets index.html and results.jsonl.")] = Path("runs/demo"),
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Stay until Ctrl-C and say how to look around.")
+    ] = False,
+    bootstrap_servers: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A Kafka of yours, exactly_once; TLS and SASL: CONSUMER__KAFKA__EXTRA."),
+    ] = None,
+    bucket: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A bucket of yours, with AWS's usual credentials.")
+    ] = None,
+    s3_endpoint: Annotated[str | None, typer.Option(metavar="URL", help="Where that bucket is, if not on AWS.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Render parts with known defects, upload them, publish a job for each and some bad ones, inspect them with real
+    consumers, and show what came of it: a table, and a page with every picture.
+
+    Without options it needs nothing: the broker is librdkafka's mock cluster, delivery is at_least_once, the store is
+    SeaweedFS. On a broker or in a bucket of yours it makes topics and objects with a name of their own, and deletes
+    them at the end.
+
+    Exit codes: 0 done, 1 something was not as it must be, 2 usage or settings, 3 broker or store not reachable,
+    130 Ctrl-C.
+
+    Example: consumer demo run --parts 50 --replicas 2 --keep-running
+    """
+    with ending():
+        if s3_endpoint and not bucket:
+            raise SettingsError("--s3-endpoint needs --bucket")
+        from consumer.demo.show import Show  # here, so that help is quick
+        from consumer.showcase.showcase import Plan, run_demo
+        from consumer.showcase.surroundings import Wish
+
+        wish = Wish(bootstrap_servers, s3_endpoint, bucket)
+        count = replicas or (REAL_REPLICAS if bootstrap_servers else EMBEDDED_REPLICAS)
+        plan = Plan(parts, seed, count, out, wish, keeps_running=keep_running)
+        report = run_demo(plan, Show(errors if json else console))
+        if json:
+            write_line(report.as_json())
 
 
 @app.command()

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from consumer.demo.defects import Box, ClassName, Flaw, draw_flaw, plan_flaws
 from consumer.demo.shapes import Placement, Points, Shape, draw_shape, is_free, place_shape
-from consumer.demo.texture import belt, marking, surface
+from consumer.demo.texture import belt, coloured, marking, surface
 
 Image = NDArray[np.uint8]
 Canvas = NDArray[np.float32]
+
+_WHITE = np.ones(3, np.float32)
 
 # (width, height) and how often a camera of that kind appears.
 _SIZES = (((640, 480), 0.62), ((1280, 720), 0.1), ((1920, 1080), 0.04), ((480, 640), 0.1), ((640, 640), 0.14))
@@ -91,9 +93,13 @@ class _Scene:
         shift = np.array([[1, 0, offset[0]], [0, 1, offset[1]]])
         shadow = cv2.warpAffine(cv2.GaussianBlur(solid, (0, 0), softness), shift, self.size)
         bevel = self._bevel(solid) + number
-        ground *= (1 - 0.65 * shadow)[..., None]
-        part = material * (1 + bevel)[..., None]
-        return (ground + (part - ground) * solid[..., None]).astype(np.float32)
+        ground *= coloured(1 - 0.65 * shadow, _WHITE)
+        part = material
+        part *= coloured(1 + bevel, _WHITE)
+        part -= ground
+        part *= coloured(solid, _WHITE)
+        part += ground
+        return part
 
     def _part_number(self, random: np.random.Generator) -> Canvas:
         darkness = float(random.uniform(0.25, 0.5))
@@ -133,7 +139,14 @@ def _photograph(canvas: Canvas, light: Points, random: np.random.Generator) -> I
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * light[1]
     exposure, fall = float(random.uniform(0.8, 1.25)), float(random.uniform(0.05, 0.3))
     balance = random.uniform(0.94, 1.06, 3).astype(np.float32)
-    lit = canvas * (exposure * (1 + fall * (across + down)))[..., None].astype(np.float32) * balance
-    seen = cv2.GaussianBlur(lit, (0, 0), float(random.uniform(0.3, 1.1)) * min(height, width) / 480)
+    lit = canvas * coloured((exposure * (1 + fall * (across + down))).astype(np.float32), _WHITE)
+    lit *= coloured(np.ones((height, width), np.float32), balance)
+    seen = np.asarray(
+        cv2.GaussianBlur(lit, (0, 0), float(random.uniform(0.3, 1.1)) * min(height, width) / 480), np.float32
+    )
     grain = random.standard_normal((height, width, 1), dtype=np.float32) * float(random.uniform(0.004, 0.025))
-    return np.asarray(np.clip(seen + grain, 0, 1) * 255 + 0.5).astype(np.uint8)
+    seen += coloured(grain[..., 0], _WHITE)
+    np.clip(seen, 0, 1, out=seen)
+    seen *= 255
+    seen += 0.5
+    return seen.astype(np.uint8)

@@ -18,7 +18,7 @@ _TILE_UNIT = 480.0
 def surface(random: np.random.Generator, size: tuple[int, int], placement: Placement) -> Canvas:
     """Give the part's material for a whole picture: (H, W, 3) float32 BGR around 0..1, turned with the part."""
     grain, colour = (_brushed, _cast, _plastic, _painted)[int(random.integers(4))](random)
-    return _warp(grain, size, placement)[..., None] * colour
+    return coloured(_warp(grain, size, placement), colour)
 
 
 def belt(random: np.random.Generator, size: tuple[int, int]) -> Canvas:
@@ -33,7 +33,7 @@ def belt(random: np.random.Generator, size: tuple[int, int]) -> Canvas:
     width, height = size
     unit = max(width, height) / _TILE * _TILE_UNIT
     laid = Placement((width / 2, height / 2), float(random.uniform(0, np.pi)), unit)
-    return (level * (1 + _warp(pattern.astype(np.float32), size, laid)))[..., None] * _tint(random, 0.06)
+    return coloured(level * (1 + _warp(pattern.astype(np.float32), size, laid)), _tint(random, 0.06))
 
 
 def marking(random: np.random.Generator, size: tuple[int, int], placement: Placement, at: Points) -> Canvas:
@@ -43,6 +43,14 @@ def marking(random: np.random.Generator, size: tuple[int, int], placement: Place
     corner = (at * _TILE_UNIT + _TILE / 2 - np.array([34, -8])).astype(int)
     cv2.putText(tile, text, (int(corner[0]), int(corner[1])), cv2.FONT_HERSHEY_SIMPLEX, 0.75, 255, 2, cv2.LINE_AA)
     return _warp(np.asarray(tile / np.float32(255), np.float32), size, placement)
+
+
+def coloured(plane: Canvas, colour: Canvas) -> Canvas:
+    """Give a plane (H, W) in three channels, each times its part of `colour`: (H, W, 3) float32.
+
+    NumPy's own broadcasting over a last axis of three takes twice as long.
+    """
+    return np.asarray(cv2.merge([plane * part for part in colour]), np.float32)
 
 
 def _brushed(random: np.random.Generator) -> tuple[Canvas, Canvas]:

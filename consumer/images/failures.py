@@ -88,7 +88,7 @@ def judged(image: ImageReference) -> Iterator[None]:
     except _OBSTORE_ERRORS as error:
         raise _verdict(_failure_of_obstore(str(error), image.key), image) from error
     except (BotoCoreError, ClientError) as error:
-        raise _verdict(_failure_of_boto3(error), image) from error
+        raise _verdict(failure_of_boto3(error), image) from error
 
 
 def _verdict(failure: Failure, image: ImageReference) -> ConsumerError:
@@ -121,7 +121,8 @@ def _failure_of_obstore(text: str, key: str) -> Failure:
     return Failure("timeout" if "kind: Timeout" in debug or "TimedOut" in debug else "network", _short(summary))
 
 
-def _failure_of_boto3(error: Exception) -> Failure:
+def failure_of_boto3(error: Exception) -> Failure:
+    """What a ClientError or BotoCoreError says, whatever was asked."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return Failure(_bounded(error.response.get("Error", {}).get("Code", ""), status), _short(str(error)))

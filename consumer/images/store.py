@@ -129,7 +129,7 @@ class ImageStore:
     def _accept(self, image: ImageReference, answer: _Answer) -> None:
         limit = self._images.max_bytes
         if answer.size > limit:
-            message = f"image {image.uri} is {_megabytes(answer.size)}, limit {_megabytes(limit)} (images.max_bytes)"
+            message = f"image {image.uri} is {megabytes(answer.size)}, limit {megabytes(limit)} (images.max_bytes)"
             raise Rejected("image_too_large", message, stage="fetch")
         if image.version_id and image.version_id != (answer.version_id or "null"):
             message = f"image {image.uri} has the version {answer.version_id}, not {image.version_id}"
@@ -194,7 +194,7 @@ def _read(answer: _Answer, image: ImageReference, end: float, clock: Callable[[]
     return b"".join(chunks)
 
 
-def _megabytes(size: int) -> str:
+def megabytes(size: int) -> str:
     return f"{size / 1e6:.6f}".rstrip("0").rstrip(".") + " MB"
 
 

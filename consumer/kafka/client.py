@@ -123,6 +123,10 @@ def producer_properties(settings: Settings) -> dict[str, Any]:
     return _common(settings) | own | _extra(settings, without=_CONSUMER_ONLY)
 
 
+def transactional_id(settings: Settings, slot: str) -> str:
+    return f"inspection.{settings.kafka.group_id}.{slot}"
+
+
 def admin_properties(settings: Settings) -> dict[str, Any]:
     quiet = {"log_level": 0}  # its calls say what went wrong, once instead of ten times a second
     return _common(settings) | quiet | _extra(settings, without=(*_PRODUCER_ONLY, *_CONSUMER_ONLY))

@@ -16,6 +16,7 @@ from consumer.kafka.client import (
     describe,
     make,
     producer_properties,
+    transactional_id,
 )
 from consumer.kafka.doubt import Doubt
 from consumer.kafka.generation import generation_of
@@ -61,7 +62,7 @@ class ExactlyOnce:
         self._pump = pump
         self._exchange = exchange
         self._patience: float | None = None
-        self.transactional_id = f"inspection.{settings.kafka.group_id}.{slot}"
+        self.transactional_id = transactional_id(settings, slot)
         self._properties: dict[str, Any] = {
             "transaction.timeout.ms": round(TRANSACTION_TIMEOUT * 1000),
             "batch.size": topics.max_batch_bytes,

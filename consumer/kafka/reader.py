@@ -39,6 +39,7 @@ class Reader:
         properties = consumer_properties(settings) | {
             "group.id": f"{settings.kafka.group_id}-reader-{uuid.uuid4().hex[:8]}",  # librdkafka wants one
             "statistics.interval.ms": 0,
+            "fetch.wait.max.ms": 50,
             "log_level": 0,  # its calls say what went wrong
             "auto.offset.reset": "earliest",  # retention passed the position while we read
         }
@@ -83,7 +84,11 @@ class Reader:
     def poll(self, timeout: float = _WAIT) -> list[Record]:
         """What came within `timeout` seconds, at most 500 records. Raises Unavailable or SettingsError."""
         records = []
-        for message in self._consumer.consume(_MOST, timeout):
+        # consume(n, t) alone would wait the whole t unless n records come.
+        messages = self._consumer.consume(1, timeout)
+        if messages:
+            messages += self._consumer.consume(_MOST - 1, 0)
+        for message in messages:
             place = str(message.topic()), cast(int, message.partition())
             error = message.error()
             if error is None:

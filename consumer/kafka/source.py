@@ -35,6 +35,7 @@ POLL = 0.05
 POSITION_TIMEOUT = 0.5
 ENDS_EVERY = 60.0
 REJOIN_AFTER = 30.0
+UNASKED_AFTER = 15_000  # milliseconds
 
 Offsets = frozenset[tuple[int, int]]  # pairs of partition and next offset
 
@@ -75,6 +76,8 @@ class Source:
         self._commit_answers: dict[Offsets, tuple[KafkaError | None] | None] = {}
         self._starting: Offsets = frozenset()  # first positions given to the group, while it has not answered
         self._has_rebalanced = False
+        self._has_joined = False
+        self._protocol = settings.kafka.group_protocol
         self._alone_since: float | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -377,6 +380,7 @@ class Source:
 
     def _on_statistics(self, text: str) -> None:
         statistics = json.loads(text)
+        self._refuse_old_broker(statistics.get("cgrp", {}))
         states = [broker["state"] for broker in statistics["brokers"].values() if broker["nodeid"] >= 0]
         if "UP" in states:
             self._broker_trouble = None
@@ -385,6 +389,15 @@ class Source:
         for number, partition in statistics["topics"].get(self._topic, {}).get("partitions", {}).items():
             if int(number) in self._owned and partition["ls_offset"] >= 0:
                 self._high[int(number)] = partition["ls_offset"]
+
+    def _refuse_old_broker(self, group: dict[str, Any]) -> None:
+        """librdkafka says nothing when brokers do not know KIP-848: it has its coordinator and never asks to join."""
+        self._has_joined = self._has_joined or self.is_member
+        is_unasked = (group.get("state"), group.get("join_state")) == ("up", "init") and not self._has_joined
+        if self._protocol == "consumer" and is_unasked and group["stateage"] >= UNASKED_AFTER:
+            self._callback_error = self._callback_error or SettingsError(
+                "kafka.group_protocol: the brokers do not offer `consumer` (KIP-848, Kafka 4.0 or newer): use classic"
+            )
 
 
 def _record(message: KafkaMessage) -> Record:

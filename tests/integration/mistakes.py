@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.rigs.ports import free_port
+from consumer.demo.ports import free_port
 from tests.rigs.s3 import S3Server
 from tests.rigs.topics import Topics
 

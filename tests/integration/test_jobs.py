@@ -13,13 +13,13 @@ import pytest
 from confluent_kafka import Producer
 from prometheus_client.samples import Sample
 
+from consumer.demo.ports import free_port
 from consumer.errors import REASONS
 from consumer.metrics import STAGES
 from tests.rigs.deadline import wait_until
 from tests.rigs.jobs import job, picture, settings_for
 from tests.rigs.kafka import Kafka
 from tests.rigs.outcomes import Outcome, OutcomeReader, Source, judge
-from tests.rigs.ports import free_port
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3 import S3Server
 from tests.rigs.s3_proxy import Fault, S3Proxy

@@ -14,13 +14,13 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient
 
+from consumer.demo.ports import free_port
 from tests.conftest import StartConsumer
 from tests.integration.mistakes import MISTAKES, NOBODY, PASSWORD, Mistake, World
 from tests.rigs.deadline import wait_until
 from tests.rigs.forked import run_forked
 from tests.rigs.jobs import settings_for
 from tests.rigs.kafka import Kafka
-from tests.rigs.ports import free_port
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3 import SECRET_KEY, S3Server
 from tests.rigs.topics import create_topics, delete_topics

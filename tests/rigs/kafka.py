@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Protocol, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from consumer.demo.ports import free_port
+from consumer.leash import kill, send, spawn, tail
 from tests.rigs.deadline import wait_until
 from tests.rigs.kafka_docker import docker_broker, docker_image, missing_docker
 from tests.rigs.kafka_jars import fetch_jars, kafka_version, missing_tool
 from tests.rigs.kafka_node import Ports, node_settings
-from tests.rigs.leash import kill, send, spawn, tail
-from tests.rigs.ports import free_port
 
 EXTERNAL_VARIABLE = "TEST_KAFKA_BOOTSTRAP"
 _START_SECONDS = 60
@@ -65,7 +65,9 @@ class KafkaCluster:
     Nodes are numbered from 0. A stopped node keeps its data and its ports until `close`.
     """
 
-    def __init__(self, nodes: int = 1) -> None:
+    def __init__(self, nodes: int = 1, *, adjust: Callable[[Mapping[str, str]], Mapping[str, str]] = dict) -> None:
+        """`adjust` gets the settings of each node and gives those that it shall have."""
+        self._adjust = adjust
         self.description = f"Apache Kafka {kafka_version()} from jars, nodes: {nodes}"
         self._libs = fetch_jars()
         self._folder = Path(tempfile.mkdtemp(prefix="inspection-kafka-"))
@@ -121,7 +123,9 @@ class KafkaCluster:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tools = {}
         for node in range(len(self._ports)):
-            settings = {**node_settings(node, self._ports), "log.dirs": str(self._folder / f"data-{node}")}
+            settings = self._adjust(
+                {**node_settings(node, self._ports), "log.dirs": str(self._folder / f"data-{node}")}
+            )
             self._properties(node).write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
             arguments = ("format", f"--cluster-id={cluster_id}", "-c", self._properties(node))  # it may begin with "-"
             tools[node] = self._java(node, "kafka.tools.StorageTool", *arguments)

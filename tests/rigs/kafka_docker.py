@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from consumer.demo.ports import free_port
 from tests.rigs.kafka_jars import kafka_version
 from tests.rigs.kafka_node import Ports, node_settings
-from tests.rigs.ports import free_port
 
 _PULL_SECONDS = 90
 

@@ -14,9 +14,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from consumer.leash import kill, send, spawn, tail
 from tests.rigs.deadline import wait_until
 from tests.rigs.kafka_jars import ROOT
-from tests.rigs.leash import kill, send, spawn, tail
 
 LISTENING = "http is listening"  # the message of the log line that names the port when http.port is 0
 

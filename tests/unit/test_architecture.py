@@ -16,27 +16,43 @@ WIRE = {"errors", "messages", "settings"}
 ROOMS = {"audit", "demo", "detection", "images", "kafka"}
 MECHANISMS = {"admission", "batcher", "budget", "guard", "intake", "ledger"}
 FOR_ROOMS = WIRE | {"metrics", "retry", "cores", "batcher"}
-EVERYTHING = (
-    WIRE | ROOMS | MECHANISMS | {"cores", "health", "inspector", "logs", "metrics", "outcomes", "retry", "runner"}
+# What a command does that takes more than one room: folders by what a person wants, and what they share.
+ERRANDS = {"checkup", "publishing", "showcase", "spotcheck", "watching"}
+FOR_ERRANDS = (
+    WIRE | ROOMS | {"cgroup", "cores", "gallery", "intake", "leash", "metrics", "outcomes", "parsing", "retry"}
 )
 
 # A part is a folder or a file of consumer/; one without a row here is an error.
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"commands"},
-    "commands": (EVERYTHING - MECHANISMS - {"runner", "inspector"}) | {"app"},
-    "app": EVERYTHING,
-    "runner": WIRE | MECHANISMS - {"batcher"} | {"health", "inspector", "metrics"},
+    "commands": FOR_ERRANDS | ERRANDS | {"app", "logs", "origins", "settings_schema", "versions"},
+    "app": WIRE
+    | ROOMS
+    | MECHANISMS
+    | {"cores", "health", "inspector", "metrics", "retry", "runner", "station", "tracing"},
+    "station": WIRE | {"batcher", "cores", "detection", "images", "inspector", "metrics"},
+    "tracing": WIRE | {"inspector", "ledger", "spans"},
+    "spans": WIRE | {"inspector", "ledger"},
+    "runner": WIRE | MECHANISMS - {"batcher"} | {"health", "inspector", "metrics", "tracing"},
     "inspector": WIRE | {"batcher", "budget", "detection", "images", "metrics", "retry"},  # the flow names its stations
     "health": WIRE | {"metrics"},
     "logs": {"errors", "settings"},
-    "schemas": WIRE,
+    "schemas": WIRE | {"settings_schema"},
+    "settings_schema": {"settings"},
+    "origins": {"settings"},
+    "versions": WIRE | {"detection", "kafka"},
     "outcomes": WIRE,
-    "intake": WIRE,
+    "intake": WIRE | {"events", "parsing", "seaweedfs"},
+    "events": WIRE | {"parsing"},
+    "seaweedfs": WIRE | {"events"},
+    "parsing": {"errors"},
+    "gallery": WIRE,
     "guard": WIRE,
     "batcher": {"errors"},
     "admission": set(),
-    "cores": set(),
+    "cgroup": set(),
+    "cores": {"cgroup"},
     "budget": set(),
     "ledger": set(),
     "retry": {"errors", "metrics"},
@@ -44,7 +60,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors"},
     "messages": {"errors"},
     "errors": set(),
+    "leash": set(),
+    **dict.fromkeys(ERRANDS, FOR_ERRANDS),
+    "showcase": FOR_ERRANDS | {"publishing"},  # the demo publishes as anybody does
+    "watching": FOR_ERRANDS | {"publishing"},  # and so does a redrive
+    "spotcheck": FOR_ERRANDS | {"inspector", "station"},
     **dict.fromkeys(ROOMS, FOR_ROOMS),
+    "demo": FOR_ROOMS | {"leash"},  # its servers and consumers are processes
     "kafka": FOR_ROOMS | {"ledger"},  # what it delivers is the ledger's entries
 }
 
@@ -54,11 +76,12 @@ DOORS: dict[str, frozenset[str]] = {
     "confluent_kafka": frozenset({"kafka"}),
     **dict.fromkeys(("obstore", "boto3", "botocore", "PIL"), IMAGES),
     **dict.fromkeys(("torch", "torchvision", "ultralytics", "openvino", "onnx", "onnxruntime", "tensorrt"), DETECTION),
+    "opentelemetry": frozenset({"spans"}),
     "cv2": IMAGES | DETECTION | {"demo"},
 }
 
 # Seconds to import, and absent from the light installation.
-LAZY = {"torch", "torchvision", "ultralytics", "onnx", "onnxruntime", "tensorrt"}
+LAZY = {"torch", "torchvision", "ultralytics", "onnx", "onnxruntime", "tensorrt", "opentelemetry"}
 
 
 def test_every_part_has_a_row_in_the_table() -> None:

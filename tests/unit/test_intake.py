@@ -9,13 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import Reason, Rejected
-from consumer.intake import jobs_of, name_of
+from consumer.intake import contents_of, name_of
 from consumer.messages import ImageReference, Job, JobParameters, encode_result
 from tests.unit.samples import NATIVE, a_record, a_result
 
 
 def job_of(value: bytes | None, **changes: Any) -> Job:
-    (job,) = jobs_of(a_record(value, **changes))
+    (job,) = contents_of(a_record(value, **changes)).jobs
     return job
 
 
@@ -25,7 +25,7 @@ def message(**fields: Any) -> bytes:
 
 def refusal_of(value: bytes | None) -> str:
     with pytest.raises(Rejected) as caught:
-        jobs_of(a_record(value))
+        contents_of(a_record(value))
     assert (caught.value.reason, caught.value.stage) == ("schema_invalid", "intake")
     return str(caught.value)
 
@@ -222,7 +222,7 @@ def well_or_refused(value: bytes) -> None:
     reason: Reason | None = None
     jobs: tuple[Job, ...] = ()
     try:
-        jobs = jobs_of(a_record(value))
+        jobs = contents_of(a_record(value)).jobs
     except Rejected as rejection:
         reason = rejection.reason
     assert bool(jobs) != (reason == "schema_invalid")

@@ -61,8 +61,34 @@ def test_a_record_of_several_jobs_is_finished_when_all_of_them_are(ledger: Ledge
 
 
 def test_a_record_without_jobs_is_finished_at_once(ledger: Ledger[str, str]) -> None:
-    assert ledger.open("p", 0, 0).outcomes == ()
-    assert offsets(ledger.finished_heads(10)) == [0]
+    assert ledger.open("p", 0, 0, skipped=("removal",)).outcomes == ()
+    assert [(entry.offset, entry.skipped) for entry in ledger.finished_heads(10)] == [(0, ("removal",))]
+
+
+def test_a_record_without_jobs_takes_room_since_many_could_wait_behind_an_unfinished_one(
+    ledger: Ledger[str, str],
+) -> None:
+    ledger.open("p", 0, 1)
+    for offset in range(1, 5):
+        ledger.open("p", offset, 0)
+
+    assert (ledger.finished_heads(10), ledger.count("p"), len(ledger)) == ([], 5, 5)
+    ledger.remove_below("p", 5)
+    assert (ledger.count("p"), len(ledger)) == (0, 0)
+
+
+def test_of_a_records_many_jobs_the_first_unfinished_one_is_the_head(ledger: Ledger[str, str]) -> None:
+    """Else all of them would pass the byte budget at once."""
+    older = ledger.open("p", 0, 1)
+    places = ledger.open("p", 1, 3).places
+    assert [place.is_head for place in places] == [False, False, False]
+
+    older.finish(0, "older")
+    ledger.remove_below("p", 1)
+    assert [place.is_head for place in places] == [True, False, False]
+    places[1].finish("b")
+    places[0].finish("a")
+    assert [place.is_head for place in places] == [False, False, True]
 
 
 def test_a_job_has_one_outcome(ledger: Ledger[str, str]) -> None:
@@ -189,7 +215,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(partition=st.integers(0, 2))
     def drop(self, partition: int) -> None:
         line = self.lines.pop(partition, [])
-        assert self.ledger.drop(partition) == sum(entry.jobs for entry in line)
+        assert self.ledger.drop(partition) == sum(max(1, entry.jobs) for entry in line)
         assert all(entry.is_dropped for entry in line)
 
     @precondition(lambda self: self.lines)
@@ -239,10 +265,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def what_is_in_hand_is_what_was_opened_and_not_delivered(self) -> None:
         assert sorted(self.ledger.partitions) == sorted(self.lines)
         for partition, line in self.lines.items():
-            assert self.ledger.count(partition) == sum(entry.jobs for entry in line)
+            assert self.ledger.count(partition) == sum(max(1, entry.jobs) for entry in line)
             assert self.ledger.oldest(partition) is (line[0] if line else None)
             assert [entry.is_head for entry in line] == [index == 0 for index in range(len(line))]
-        assert len(self.ledger) == sum(entry.jobs for line in self.lines.values() for entry in line)
+        assert len(self.ledger) == sum(max(1, entry.jobs) for line in self.lines.values() for entry in line)
 
 
 TestLedgerMachine = LedgerMachine.TestCase

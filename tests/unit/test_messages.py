@@ -95,11 +95,18 @@ def test_a_dead_letter_of_a_record_of_several_jobs_says_which_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "content_type"),
-    [("image_forbidden", b"application/json"), ("schema_invalid", b"application/octet-stream")],
+    ("reason", "value", "content_type"),
+    [
+        ("image_forbidden", NATIVE, b"application/json"),
+        ("image_forbidden", b"\x12\x07\n\x05a.jpg", b"application/octet-stream"),
+        ("schema_invalid", NATIVE, b"application/octet-stream"),
+    ],
 )
-def test_a_dead_letter_claims_json_only_for_what_was_read_as_json(reason: Reason, content_type: bytes) -> None:
-    assert headers_of(encode_dead_letter(a_letter(reason=reason)))["content-type"] == content_type
+def test_a_dead_letter_claims_json_only_for_what_was_read_as_json(
+    reason: Reason, value: bytes, content_type: bytes
+) -> None:
+    letter = a_letter(a_record(value), reason=reason)
+    assert headers_of(encode_dead_letter(letter))["content-type"] == content_type
 
 
 def test_an_endless_message_is_cut_and_what_is_no_unicode_replaced() -> None:

@@ -65,6 +65,7 @@ def test_a_repeated_failure_counts_how_often_it_was_redriven() -> None:
         ("inspection-error-reason", None, "no header inspection-error-reason"),
         ("__connect.errors.offset", b"-3x", "__connect.errors.offset is '-3x'"),
         ("inspection-job-index", b"\xff", "inspection-job-index is"),
+        ("__connect.errors.partition", b"1" * 5000, "__connect.errors.partition is '1111"),
     ],
 )
 def test_what_is_no_dead_letter_is_named(name: str, value: bytes | None, fact: str) -> None:
@@ -80,3 +81,9 @@ def test_what_is_no_dead_letter_is_named(name: str, value: bytes | None, fact: s
 def test_what_is_no_result_is_named(value: bytes | None) -> None:
     with pytest.raises(NotAnOutcome, match="record results/0/9 is no result"):
         read_result(Record("results", 0, 9, 0, None, value))
+
+
+def test_a_count_of_redrives_that_is_none_hides_no_dead_letter() -> None:
+    strange = replace(JOB, headers=(("inspection-redriven-count", b"many"),))
+
+    assert read_dead_letter(lying(letter(record=strange))).redriven == 0

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from consumer.errors import REASONS, Rejected
-from consumer.intake import jobs_of
+from consumer.intake import contents_of
 from consumer.messages import encode_dead_letter, encode_result
 from consumer.schemas import FOLDER, documents, render
 from tests.unit.samples import NATIVE, a_letter, a_record, a_result
@@ -58,19 +58,19 @@ def test_a_schema_is_one(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize("job", JOBS)
 def test_what_the_schema_calls_a_job_is_taken(job: dict[str, Any]) -> None:
     assert is_valid(job, JOB)
-    assert len(jobs_of(a_record(json.dumps(job).encode()))) == 1
+    assert len(contents_of(a_record(json.dumps(job).encode())).jobs) == 1
 
 
 @pytest.mark.parametrize("job", NO_JOBS)
 def test_what_the_schema_refuses_is_refused(job: Any) -> None:
     assert not is_valid(job, JOB)
     with pytest.raises(Rejected):
-        jobs_of(a_record(json.dumps(job).encode()))
+        contents_of(a_record(json.dumps(job).encode()))
 
 
 @pytest.mark.parametrize("detections", [0, 1, 3])
 def test_a_result_is_what_its_schema_says(detections: int) -> None:
-    job = jobs_of(a_record(json.dumps(FULL_JOB).encode()))[0]
+    (job,) = contents_of(a_record(json.dumps(FULL_JOB).encode())).jobs
     body = json.loads(encode_result(a_result(detections=detections, metadata=job.metadata)).value or b"")
 
     assert is_valid(body, RESULT)
@@ -88,7 +88,7 @@ def test_the_asyncapi_document_leads_everywhere_it_points_to() -> None:
     assert ASYNCAPI["asyncapi"] == "3.0.0"
     assert {"title", "version"} <= ASYNCAPI["info"].keys()
     pointers = list(references(ASYNCAPI))
-    assert len(pointers) == 8
+    assert len(pointers) == 9
 
     for pointer in pointers:
         file, _, path = pointer.partition("#")

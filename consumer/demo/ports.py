@@ -15,7 +15,7 @@ _held: list[int] = []  # open descriptors: a port stays ours, across processes, 
 
 
 def free_port() -> int:
-    """Return a port on 127.0.0.1 that nobody listens on and no other test run is given meanwhile."""
+    """Return a port on 127.0.0.1 that nobody listens on and no other demo or test run is given meanwhile."""
     for _ in range(1_000):
         port = _random.choice(_RANGE)
         if _is_reserved(port) and _is_free(port):
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def _is_reserved(port: int) -> bool:
-    folder = Path(tempfile.gettempdir()) / f"inspection-test-ports-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"inspection-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     lock = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o600)
     try:

@@ -1,0 +1,220 @@
+"""How do records get onto a topic, each one acknowledged or named with the reason why it was not?"""
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self, cast
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, ResourceType
+
+from consumer.errors import SettingsError, Unavailable
+from consumer.kafka.client import (
+    MISSING_ACL,
+    REFUSED_CREDENTIALS,
+    admin_properties,
+    describe,
+    make,
+    missing_right,
+    producer_properties,
+)
+from consumer.kafka.topics import MAY_NOT_ASK, MOCK_CLUSTER
+from consumer.messages import Headers
+from consumer.settings import Settings
+
+TIMEOUT = 10.0
+ANSWER_TIMEOUT = 30.0
+"""A restart of the only broker is outlived; after it a record is given up, with its reason."""
+
+_OVERHEAD = 128  # of a batch and a record in it, as in messages.Message.size
+_POLL = 0.1
+_BATCH = 1_000_000
+_OF_RECORD = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """All in-sync replicas have the record, and it lies here."""
+
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The record was not acknowledged. With `is_at_fault` another one may be; else nothing will be for now. One that
+    timed out may have been stored all the same."""
+
+    reason: str
+    is_at_fault: bool = False
+
+
+Report = Acknowledged | Refused
+
+
+class Publisher:
+    """Publishes to one topic (the jobs topic unless named), idempotently and with acks=all; use it in a `with`.
+
+    Records with a key go to the partition that Java's producers choose for it, those without are dealt out in turn.
+    Reports come in the caller's thread, from `send`, `poll` and `flush`. Once `stopping` is set nothing is waited for.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        topic: str | None = None,
+        stopping: threading.Event | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """Raises SettingsError for a topic that does not exist or may not be written, Unavailable without an answer."""
+        self.topic = topic or settings.topics.jobs
+        self._servers = settings.kafka.bootstrap_servers
+        self._stopping = stopping or threading.Event()
+        self._refusals: list[KafkaError] = []
+        admin = make(AdminClient, admin_properties(settings) | {"error_cb": self._refusals.append})
+        metadata = self._metadata(admin, timeout)
+        self._turns = itertools.cycle(range(self._count_partitions(metadata)))
+        is_mock = str(metadata.cluster_id).startswith(MOCK_CLUSTER)
+        self.max_bytes = None if is_mock else self._size_limit(admin, timeout)
+        self.waiting = 0
+        """Records whose report has not come."""
+        self._producer = make(Producer, self._properties(settings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_up()
+
+    def send(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Headers = (),
+        *,
+        partition: int | None = None,
+        on_done: Callable[[Report], None] = lambda _: None,
+    ) -> None:
+        """Hand one record over, to `partition` where that is given; `on_done` is called exactly once, perhaps before
+        this returns.
+
+        It waits while too many records wait for the broker already. Raises nothing: what is wrong is reported.
+        """
+        if self.max_bytes is not None and (size := _size(value, key, headers)) > self.max_bytes:
+            fact = f"it has {size} bytes, limit {self.max_bytes} (max.message.bytes of {self.topic})"
+            on_done(Refused(fact, is_at_fault=True))
+            return
+        place = partition if partition is not None else self._place(key)
+        report = partial(self._reported, on_done=on_done)
+        while True:
+            try:
+                given = cast(Any, list(headers))
+                self._producer.produce(self.topic, value, key, partition=place, headers=given, on_delivery=report)
+            except KafkaException as error:
+                on_done(self._refused(error.args[0]))
+                return
+            except BufferError:
+                if self._stopping.is_set():
+                    on_done(Refused("interrupted"))
+                    return
+                if not self.waiting:
+                    on_done(Refused("it is larger than the producer's whole queue", is_at_fault=True))
+                    return
+                self.poll(_POLL)
+            else:
+                self.waiting += 1
+                self.poll()
+                return
+
+    def _place(self, key: bytes | None) -> int:
+        return -1 if key is not None else next(self._turns)
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Serve the reports that came, waiting up to `timeout` seconds for the first."""
+        self._producer.poll(timeout)
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Wait for all reports (for `timeout` seconds); returns how many are still missing."""
+        turns = itertools.count() if timeout is None else range(int(timeout / _POLL))
+        for _ in turns:
+            if not self.waiting or (timeout is None and self._stopping.is_set()):
+                break
+            self._producer.flush(_POLL)  # unlike poll it does not linger for fuller batches
+        return self.waiting
+
+    def give_up(self) -> None:
+        """Report everything that was not acknowledged as refused; nothing can be sent any more."""
+        self._producer.purge()
+        self._producer.flush(TIMEOUT)
+
+    def _reported(self, error: KafkaError | None, record: KafkaMessage, *, on_done: Callable[[Report], None]) -> None:
+        self.waiting -= 1
+        if error is not None:
+            on_done(self._refused(error))
+        else:
+            on_done(Acknowledged(cast(int, record.partition()), cast(int, record.offset())))
+
+    def _refused(self, error: KafkaError) -> Refused:
+        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            return Refused("interrupted before the broker acknowledged it")
+        fact = missing_right(error) if error.code() in MISSING_ACL else describe(error)
+        return Refused(fact, is_at_fault=error.code() in _OF_RECORD)
+
+    # --- opening --------------------------------------------------------------------------------------------------
+
+    def _properties(self, settings: Settings) -> dict[str, Any]:
+        own: dict[str, Any] = {
+            "partitioner": "murmur2_random",  # Java's, so that a key has one partition whoever sends it
+            "queue.buffering.max.messages": 10_000,
+            "queue.buffering.max.kbytes": 65_536,
+            # The broker measures batches, not records, by the topic's limit.
+            "batch.size": min(self.max_bytes or _BATCH, _BATCH),
+        }
+        quiet = {"log_level": 0, "statistics.interval.ms": 0}  # reports say what went wrong
+        patient = {"message.timeout.ms": settings.kafka.extra.get("message.timeout.ms", int(ANSWER_TIMEOUT * 1000))}
+        return own | producer_properties(settings) | quiet | patient
+
+    def _metadata(self, admin: AdminClient, timeout: float) -> ClusterMetadata:
+        try:
+            return admin.list_topics(self.topic, timeout=timeout)
+        except KafkaException as error:
+            admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
+            raise self._verdict([*self._refusals, error.args[0]]) from error
+
+    def _count_partitions(self, metadata: ClusterMetadata) -> int:
+        found = metadata.topics[self.topic]
+        trouble: KafkaError | None = found.error
+        if trouble is not None and trouble.code() in MISSING_ACL:
+            raise SettingsError(f"kafka: {missing_right(trouble)}")
+        if trouble is not None and trouble.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise SettingsError(f"topic {self.topic} does not exist on {self._servers}")
+        if trouble is not None or not found.partitions:
+            raise Unavailable("broker", f"topic {self.topic} has no partitions to be seen yet on {self._servers}")
+        return len(found.partitions)
+
+    def _verdict(self, troubles: list[KafkaError]) -> SettingsError | Unavailable:
+        for trouble in troubles:
+            if trouble.code() in REFUSED_CREDENTIALS:
+                return SettingsError(f"kafka: {self._servers} refuses the credentials: {describe(trouble)}")
+        return Unavailable("broker", f"kafka broker {self._servers} does not answer: {describe(troubles[0])}")
+
+    def _size_limit(self, admin: AdminClient, timeout: float) -> int | None:
+        """The topic's `max.message.bytes`; None where we may not ask, and the broker alone judges."""
+        resource = ConfigResource(ResourceType.TOPIC, self.topic)
+        try:
+            (future,) = admin.describe_configs([resource], request_timeout=timeout).values()
+            return int(future.result()["max.message.bytes"].value)
+        except KafkaException as error:
+            if error.args[0].code() in MAY_NOT_ASK:
+                return None
+            raise Unavailable("broker", f"topic {self.topic}: {describe(error.args[0])}") from error
+
+
+def _size(value: bytes | None, key: bytes | None, headers: Headers) -> int:
+    """Bytes that `max.message.bytes` is held against, before compression."""
+    named = sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)
+    return len(value or b"") + len(key or b"") + named + _OVERHEAD
