@@ -14,7 +14,7 @@ from consumer.cores import available_cores
 from consumer.demo.parts import Defect, Image, encode, render_part
 
 PICTURES = 200  # parts that the page shows
-_THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 560, 80
+_THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 480, 75
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,6 @@ def _picture(key: str, part: DrawnPart, result: ResultMessage) -> Picture:
         details={
             "job": result.job_id,
             "sha256": result.image.sha256,
-            "size": f"{result.image.width} x {result.image.height}",
             "fetch, decode, detect": " + ".join(
                 f"{milliseconds:.1f}"
                 for milliseconds in (result.timings_ms.fetch, result.timings_ms.decode, result.timings_ms.detect)

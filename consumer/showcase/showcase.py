@@ -90,8 +90,9 @@ def _announcement(plan: Plan) -> str:
     wish = plan.wish
     broker = f"Kafka at {wish.bootstrap_servers}" if wish.bootstrap_servers else "librdkafka's mock cluster as broker"
     store = f"bucket {wish.bucket}" if wish.has_store else "SeaweedFS as S3"
-    why = "" if wish.bootstrap_servers else " (the mock cluster has no real transactions; exactly_once needs a Kafka)"
-    return f"{broker}, {store}, replicas: {plan.replicas}, delivery {wish.delivery}{why}"
+    why = "" if wish.bootstrap_servers else ", since the mock knows no transactions"
+    replicas = f"{plan.replicas} replica{'' if plan.replicas == 1 else 's'}"
+    return f"{broker}, {store}, {replicas}, delivery {wish.delivery}{why}"
 
 
 @contextlib.contextmanager

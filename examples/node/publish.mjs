@@ -2,7 +2,7 @@
 //
 // One job per image, keyed by its folder, so that the images of one camera or line keep their order. Every record is
 // acknowledged by all in-sync replicas before the program ends with 0; idempotence keeps a retry from writing twice.
-import { Producer, stringSerializers } from '@platformatic/kafka'
+import { compatibilityPartitioner, Producer, stringSerializers } from '@platformatic/kafka'
 
 const [brokers, topic, ...images] = process.argv.slice(2)
 if (!images.length) {
@@ -14,6 +14,7 @@ const producer = new Producer({
   clientId: 'publish-inspection-jobs',
   bootstrapBrokers: brokers.split(','),
   serializers: stringSerializers,
+  partitioner: compatibilityPartitioner, // a key goes to the partition that Java's client chooses
   idempotent: true
 })
 

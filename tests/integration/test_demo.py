@@ -247,7 +247,7 @@ def test_on_a_broker_and_in_a_bucket_of_yours_it_delivers_exactly_once_and_clean
     assert code == 0, run.errors.read_text()
     assert json.loads(output)["repeated"] == 0
     assert Counter(json.loads(output)["dead_letters"]) == DEAD_LETTERS
-    assert "replicas: 3, delivery exactly_once" in run.errors.read_text()
+    assert "3 replicas, delivery exactly_once" in run.errors.read_text()
     assert not [name for name in admin.list_topics(timeout=10).topics if name.startswith("inspection-demo-")]
     assert set(admin.list_topics(timeout=10).topics) - before <= {"__consumer_offsets", "__transaction_state"}
     assert "Contents" not in s3.client.list_objects_v2(Bucket=bucket)
@@ -264,5 +264,5 @@ def test_with_a_kafka_for_its_own_time(tmp_path: Path, demo: list[Demo]) -> None
 
     assert code == 0, run.errors.read_text()
     assert json.loads(output.splitlines()[-1])["dead_letters"] == DEAD_LETTERS
-    assert "replicas: 3, delivery exactly_once" in run.errors.read_text()
+    assert "3 replicas, delivery exactly_once" in run.errors.read_text()
     assert run.processes() == []

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from consumer.kafka.publisher import Acknowledged, Publisher, Report
+from consumer.settings import load
 from tests.conftest import CreateTopics, StartConsumer
 from tests.rigs.jobs import picture, settings_for
 from tests.rigs.outcomes import OutcomeReader
 from tests.rigs.s3 import S3Server
+from tests.rigs.topics import Topics
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KEYS = ["line-3/0001.jpg", 'line 3/ü+"1.jpg', "line-4/0001.jpg"]
@@ -20,9 +23,15 @@ pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.slow, pytest.mark.t
 
 @pytest.mark.parametrize("language", ["java", "node"])
 def test_jobs_published_from_another_language_get_their_results(
-    language: str, tmp_path: Path, topics: CreateTopics, s3: S3Server, bucket: str, start_consumer: StartConsumer
+    language: str,
+    tmp_path: Path,
+    topics: CreateTopics,
+    s3: S3Server,
+    bucket: str,
+    start_consumer: StartConsumer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = topics(partitions=3)
+    names = topics(partitions=50)
     for key in KEYS:
         s3.put(bucket, key, picture(64, 48))
     start_consumer(settings_for(names, s3, bucket), environment=s3.environment)
@@ -35,6 +44,8 @@ def test_jobs_published_from_another_language_get_their_results(
         (f"{language}-{key}", key) for key in KEYS
     }
     assert all(result["metadata"] == {"producer": language} for result in results)
+    chosen = {result["image"]["key"]: result["source"]["partition"] for result in results}
+    assert chosen == {key: partition_of(names, f"{bucket}/{key[: key.rindex('/') + 1]}", monkeypatch) for key in KEYS}
 
 
 @pytest.mark.parametrize("language", ["java", "node"])
@@ -43,6 +54,18 @@ def test_what_could_not_be_published_ends_the_example_with_an_error(language: st
         publish(language, tmp_path, "127.0.0.1:1", "jobs", "no-image")
 
     assert "expected s3://bucket/key, got no-image" in caught.value.stdout + caught.value.stderr
+
+
+def partition_of(names: Topics, key: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Where `consumer publish` puts a record with this key."""
+    monkeypatch.setenv("CONSUMER__KAFKA__BOOTSTRAP_SERVERS", names.bootstrap_servers)
+    reports: list[Report] = []
+    with Publisher(load(inspects=False), topic=names.jobs) as publisher:
+        publisher.send(b"no job", key.encode(), on_done=reports.append)
+        publisher.flush()
+    (report,) = reports
+    assert isinstance(report, Acknowledged)
+    return report.partition
 
 
 def publish(language: str, folder: Path, brokers: str, topic: str, *images: str) -> None:
