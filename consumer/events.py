@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from consumer.messages import ImageReference, NonEmpty
-from consumer.parsing import invalid, parse
+from consumer.parsing import invalid, limit_nesting, parse
 
 SkipReason = Literal["test_event", "removal", "other_event"]
 Event = ImageReference | SkipReason
@@ -110,9 +110,11 @@ def data_of(envelope: Envelope, at: str) -> tuple[bytes | Raw, str] | None:
     if not isinstance(envelope.data_base64, UnsetType):
         path = f"{at}.data_base64"
         try:
-            return base64.b64decode(parse(_text, envelope.data_base64, path), validate=True), path
+            text = base64.b64decode(parse(_text, envelope.data_base64, path), validate=True)
         except (binascii.Error, ValueError) as error:
             raise invalid(path, f"expected base64: {error}") from error
+        limit_nesting(text, path)
+        return text, path
     if isinstance(envelope.data, UnsetType):
         raise invalid(f"{at}.data", "required, missing")
     return envelope.data, f"{at}.data"

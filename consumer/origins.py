@@ -14,7 +14,10 @@ from consumer.settings import PREFIX, Settings, Sources, load, read_sources
 
 HIDDEN = "***"
 # Properties of librdkafka that hold a secret themselves, not where it lies; those it will have one day are hidden too.
-_SECRET = re.compile(r"pass(word|phrase)|secret|token|credential|private|jaas|assertion|oauthbearer\.config|key\.pem")
+_SECRET = re.compile(
+    r"pass(word|phrase)|secret|token|credential|private|jaas|assertion|oauthbearer\.(config|extensions)|key\.pem"
+    r"|kinit\.cmd"
+)
 _NO_SECRET = re.compile(r"\.(location|url|uri|file|path|type|method|provider|algorithm|ms)$")
 _USERINFO = re.compile(r"(?<=//)\S*@")
 

@@ -51,7 +51,7 @@ def read_result(record: Record) -> ResultMessage:
     """Raises NotAnOutcome with the place of the record and the path of what is wrong in it."""
     try:
         return _decoder.decode(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NotAnOutcome(f"{_place(record)} is no result: {error}") from error
 
 
@@ -60,7 +60,7 @@ def read_dead_letter(record: Record) -> DeadLetterView:
     topic = _required(_text, record, f"{CONNECT_PREFIX}topic")
     partition = _required(_number, record, f"{CONNECT_PREFIX}partition")
     offset = _required(_number, record, f"{CONNECT_PREFIX}offset")
-    index = _number(record, JOB_INDEX_HEADER)
+    index = _lenient(record, JOB_INDEX_HEADER)
     return DeadLetterView(
         record=record,
         source=Source(topic, partition, offset, index or 0, record.timestamp_ms),
@@ -71,8 +71,8 @@ def read_dead_letter(record: Record) -> DeadLetterView:
         attempts=_number(record, f"{ERROR_PREFIX}attempts") or 1,
         is_retryable=_text(record, f"{ERROR_PREFIX}retryable") == "true",
         index=index,
-        redriven=_redriven(record),
-        is_complete=record.header(f"{ORIGINAL_PREFIX}omitted") is None,
+        redriven=_lenient(record, f"{REDRIVEN_PREFIX}count") or 0,
+        is_complete=record.header(f"{ORIGINAL_PREFIX}omitted") is None or record.value is not None,
     )
 
 
@@ -97,10 +97,10 @@ def _number(record: Record, name: str) -> int | None:
     return int(text)
 
 
-def _redriven(record: Record) -> int:
-    """A job may be published with this header and anything in it: then its dead letter is read all the same."""
-    text = _text(record, f"{REDRIVEN_PREFIX}count") or ""
-    return int(text) if _NUMBER.fullmatch(text) else 0
+def _lenient(record: Record, name: str) -> int | None:
+    """Of a header that a job may have been published with: whatever it says, its dead letter is read."""
+    text = _text(record, name) or ""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _place(record: Record) -> str:

@@ -9,6 +9,9 @@ from consumer.errors import Rejected
 
 T = TypeVar("T")
 
+MAX_NESTING = 128  # of lists and objects; what decoders take depends on how deep their caller is, and readers differ
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
 _MISSING = re.compile(r"Object missing required field (?P<field>[\w-]+)$")
 
 
@@ -21,7 +24,26 @@ def utf8(value: bytes | None) -> bytes:
         value.decode()
     except UnicodeDecodeError as error:
         raise invalid("$", f"not UTF-8 at byte {error.start}") from error
+    limit_nesting(value, "$")
     return value
+
+
+def limit_nesting(text: bytes, at: str) -> None:
+    """Raises Rejected(schema_invalid) for what some reader of the outcome could not decode."""
+    if text.count(b"[") + text.count(b"{") > MAX_NESTING and _nesting(text) > MAX_NESTING:
+        raise invalid(at, f"nested too deep, {MAX_NESTING} levels are allowed")
+
+
+def _nesting(text: bytes) -> int:
+    deepest = depth = 0
+    for token in _TOKENS.finditer(text):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"]" | b"}":
+                depth -= 1
+    return deepest
 
 
 def parse(decoder: msgspec.json.Decoder[T], text: bytes | msgspec.Raw, at: str = "$") -> T:

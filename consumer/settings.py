@@ -59,6 +59,13 @@ class KafkaSettings(Section):
     start: Literal["earliest", "latest"] = "earliest"
     extra: dict[str, str | int | float | bool] = {}
 
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _refuse_secrets(cls, servers: str) -> str:
+        if "@" in servers:  # it is shown in messages
+            raise ValueError("holds an @; user and password belong in kafka.extra (sasl.username, sasl.password)")
+        return servers
+
     @field_validator("extra")
     @classmethod
     def _refuse_managed(cls, extra: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +96,13 @@ class S3Settings(Section):
     region: Text | None = None
     profile: Text | None = None
     path_style: bool | None = None
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _refuse_secrets(cls, url: str | None) -> str | None:
+        if url is not None and "@" in url:  # it is shown in messages
+            raise ValueError("holds a user or password; S3 keys come from the environment, profile or role")
+        return url
 
 
 class ImageSettings(Section):
@@ -305,7 +319,7 @@ def _describe(problem: Any) -> str:
             return f"{key}: there is no such key"
         case "value_error":
             return f"{key}: {message}"
-        case _ if key == "kafka" or key.startswith("kafka.extra"):  # may hold a password
+        case _ if "." not in key or key.startswith("kafka.extra"):  # may hold a password
             return f"{key}: {message}"
         case _:
             return f"{key}: {message}, got {problem['input']!r}"

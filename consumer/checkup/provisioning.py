@@ -3,12 +3,13 @@
 Topics that exist are never changed, but for partitions that a person asks to be added.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from consumer.checkup.findings import Finding, ok, red, warning
-from consumer.errors import SettingsError
-from consumer.kafka.administration import BROKERS_DEFAULT, Administration, Topic, TopicPlan
+from consumer.errors import SettingsError, Unavailable
+from consumer.kafka.administration import BROKERS_DEFAULT, Administration, AlreadyThere, Topic, TopicPlan
 from consumer.kafka.topics import DEAD_LETTER_MARGIN
 from consumer.settings import TopicSettings
 
@@ -36,25 +37,44 @@ NO_WISH = Wish()
 
 
 def create_topics(admin: Administration, names: TopicSettings, wish: Wish) -> Iterator[Finding]:
-    """Make what is missing, add partitions if asked to, and say of each topic what was done or what differs."""
+    """Make what is missing, add partitions if asked to, and say of each topic what was done or what differs.
+
+    Where it fails midway the error says what had been done.
+    """
     _refuse_equal(names)
     found = admin.topics(_all(names))
     counts = [topic.partitions for topic in found.values()]
     partitions = wish.partitions or max(counts, default=DEFAULT_PARTITIONS)
     defaults = (admin.broker_settings() or {}) if len(found) < len(_all(names)) else {}
     done: dict[str, str] = {}
-    for name in _all(names):  # jobs first: their size limit rules that of dead letters
-        topic = found.get(name)
-        if topic is None:
-            settings = _settings_for(name, names, wish, jobs=found.get(names.jobs), defaults=defaults)
-            found[name] = admin.create(TopicPlan(name, partitions, wish.replicas or BROKERS_DEFAULT, settings))
-            done[name] = "created"
-        elif wish.add_partitions and topic.partitions < partitions:
-            found[name] = admin.add_partitions(name, partitions)
-            done[name] = f"{partitions - topic.partitions} partitions added"
+    with _telling(done):
+        for name in _all(names):  # jobs first: their size limit rules that of dead letters
+            if name not in found:
+                settings = _settings_for(name, names, wish, jobs=found.get(names.jobs), defaults=defaults)
+                plan = TopicPlan(name, partitions, wish.replicas or BROKERS_DEFAULT, settings)
+                try:
+                    found[name] = admin.create(plan)
+                    done[name] = "created"
+                except AlreadyThere:  # another one creates them too
+                    found[name] = admin.seen(name)
+            elif wish.add_partitions and (had := found[name].partitions) < partitions:
+                found[name] = admin.add_partitions(name, partitions)
+                done[name] = f"{partitions - had} partitions added"
     for finding in compare(names, found, replace(wish, partitions=partitions)):
         fact = f"{done.get(finding.name.removeprefix(LABEL), 'exists')}: {finding.fact}"
         yield replace(finding, fact=fact)
+
+
+@contextlib.contextmanager
+def _telling(done: Mapping[str, str]) -> Iterator[None]:
+    """Errors say what had been done before."""
+    try:
+        yield
+    except (SettingsError, Unavailable) as error:
+        if not done:
+            raise
+        text = f"{error} (done before: {', '.join(f'{name} {what}' for name, what in done.items())})"
+        raise (SettingsError(text) if isinstance(error, SettingsError) else Unavailable(error.code, text)) from error
 
 
 def check_topics(admin: Administration, names: TopicSettings) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import heapq
+import os
 import socket
 import sys
 from collections import Counter
@@ -18,8 +19,10 @@ from consumer.commands.asking import (
     JobName,
     KeyGlob,
     ReasonCodes,
+    a_number,
     known_reasons,
     moment,
+    show_page,
     tell_strangers,
     warn,
 )
@@ -59,7 +62,7 @@ def list_(
     job: JobName = None,
     retryable: Retryable = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help=f"The newest N alone; {SHOWN} if not given, with --json all.")
+        int | None, typer.Option(metavar="N", min=1, help=f"The newest N alone; {SHOWN} if not given, with --json all.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,7 +130,10 @@ def redrive(
     job: JobName = None,
     retryable: Retryable = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Send the first N, by their jobs.")] = None,
-    rate: Annotated[float | None, typer.Option(metavar="N", min=0.001, help="At most so many jobs per second.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0.001, callback=a_number, help="At most so many jobs per second."),
+    ] = None,
     max_redrives: Annotated[
         int, typer.Option(metavar="N", min=1, help="Leave alone what failed again after so many redrives.")
     ] = 3,
@@ -140,7 +146,7 @@ def redrive(
     """Send the jobs of dead letters again: key, value and headers as they were published, to the same partition.
 
     A dead letter is redriven once: a header of the new job names it, and the jobs topic is read for such headers before
-    anything is sent. Run it again after an error: what has arrived is not sent twice.
+    anything is sent. Run it again after an error or Ctrl-C: what has arrived is not sent twice.
 
     Exit codes: 0 done, 1 some were not sent (named), 2 settings, arguments or topics, 3 broker not reachable,
     130 Ctrl-C.
@@ -154,8 +160,8 @@ def redrive(
             raise SettingsError("nobody can be asked here: add --yes, or --dry-run to see what would be sent")
         from consumer.watching.redrive import Redriver, Rules, make_plan, send
 
-        letters = [letter for _, letter in _read(loaded, choice, since)]
-        redriver = Redriver(by or f"{getpass.getuser()}@{socket.gethostname()}", datetime.now(UTC))
+        letters = (letter for _, letter in _read(loaded, choice, since))
+        redriver = Redriver(by or f"{_user()}@{socket.gethostname()}", datetime.now(UTC))
         plan = make_plan(loaded, letters, Rules(max_redrives, again, limit), redriver)
         if not as_json:
             _tell_plan(plan)
@@ -264,10 +270,17 @@ def _tell_tally(tally: Tally) -> None:
         times = time_of(row.oldest_ms), time_of(row.newest_ms)
         cells = [printable(row.reason), str(row.count), *times, "yes" if row.retryable else "no"]
         table.add_row(*map(Text, cells))
-    console.print(table)
+    show_page(table)
 
 
 # --- redrive ------------------------------------------------------------------------------------------------------
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # containers run with ids that have no name
+        return str(os.getuid())
 
 
 def _tell_plan(plan: Plan) -> None:
@@ -284,7 +297,7 @@ def _tell_plan(plan: Plan) -> None:
 
 
 def _end(plan: Plan, sent: Sent | None, *, as_json: bool) -> NoReturn:
-    """Say what was done and end: 1 if something that was asked for is not."""
+    """Say what was done and end: 130 by Ctrl-C, else 1 if something that was asked for is not."""
     from consumer.watching.redrive import LEFT_UNDONE, WHY, place_of
 
     undone = [(letter, WHY[obstacle]) for letter, obstacle in plan.skipped if obstacle in LEFT_UNDONE]
@@ -302,9 +315,14 @@ def _end(plan: Plan, sent: Sent | None, *, as_json: bool) -> NoReturn:
             }
         )
     elif sent:
-        console.print(f"{_jobs(sent.acknowledged)} sent", markup=False, highlight=False)
+        untried = f", {sent.untried} not tried" if sent.untried else ""
+        console.print(f"{_jobs(sent.acknowledged)} sent{untried}", markup=False, highlight=False)
     for letter, why in undone[:NAMED]:
         warn(f"not sent: {place_of(letter)}: {why}")
+    if sent and sent.is_interrupted:
+        raise KeyboardInterrupt
+    if sent and sent.fault:
+        warn(sent.fault)
     left = len(undone) + (sent.untried if sent else 0)
     if left:
         raise CheckFailed(f"{left} of the dead letters chosen were not sent")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 
 from consumer import logs
-from consumer.errors import Fatal, Unavailable, Unreachable
+from consumer.errors import CheckFailed, Fatal, Unavailable, Unreachable
 from consumer.settings import LoggingSettings, Settings, load
 
 SettingsFile = Annotated[
@@ -28,8 +29,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead 
 
 INTERRUPTED = 130
 
-console = Console()
-errors = Console(stderr=True)
+BROKEN_PIPE = 141  # what a shell reports of any program whose reader has gone: 128 + SIGPIPE
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class _Console(Console):
+    """Keys and messages come from anybody: nothing in them may steer the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_visible(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+console = _Console()
+errors = _Console(stderr=True)
 
 
 def open_settings(file: Path | None, *, inspects: bool = True) -> Settings:
@@ -50,14 +65,30 @@ def ending() -> Iterator[None]:
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's own flush fails at exit
-        raise typer.Exit(0) from None
+        _drop_output()
+        raise typer.Exit(BROKEN_PIPE) from None
+    except OSError as error:  # a full disk, stdout or a file
+        _drop_output()
+        _end(f"{error.filename or 'output'}: {error.strerror or error}", CheckFailed.exit_code)
 
 
 def write_line(value: Any) -> None:
-    """One line of JSON on stdout, at once: a program is reading."""
+    """One line of JSON on stdout, at once: a program is reading. Nothing where stdout was closed."""
+    if sys.stdout is None:
+        return
     sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere, else Python's own flush fails at exit."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError, ValueError):  # no file behind it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _visible(text: str) -> str:
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def _end(message: str, code: int) -> None:

@@ -2,10 +2,7 @@
 
 import contextlib
 import itertools
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,8 +23,10 @@ from consumer.errors import CheckFailed, ConsumerError, SettingsError
 
 if TYPE_CHECKING:
     from consumer.publishing.drafts import Draft, Lines, Template
+    from consumer.publishing.following import Awaited
     from consumer.publishing.picking import FolderImages, PrefixImages, Selection
-    from consumer.publishing.publication import Publication
+    from consumer.publishing.report import PublicationReport
+    from consumer.publishing.stopping import Stopping
     from consumer.settings import Settings
 
     Supply = FolderImages | PrefixImages | Lines
@@ -94,7 +93,7 @@ def publish(
 
     Exit codes: 0 all were sent (and with --wait all have results), 1 some were not, or a dead letter or a missing
     outcome with --wait, or there was nothing to send, 2 arguments, settings, topics, buckets or credentials, 3 broker
-    or store not reachable, 130 Ctrl-C.
+    or store not reachable, 130 Ctrl-C, SIGTERM or SIGHUP.
 
     Example: consumer publish s3://parts/line-3/ --key folder --wait
 
@@ -106,36 +105,38 @@ def publish(
     from consumer.publishing.picking import Selection
     from consumer.publishing.publication import open_publication
     from consumer.publishing.report import PublicationReport
+    from consumer.publishing.stopping import Stopping
 
     with ending():
         loaded = open_settings(settings, inspects=False)
         template = Template(parameters=parameters, metadata=metadata)
-        selection = Selection(tuple(match or ()))
+        selection = Selection(tuple(match or ()), warn=_warn)
         with _supply(source, loaded, to=to, start_after=start_after, template=template, selection=selection) as supply:
             drafts = _noticed(_some(supply, selection, limit), loaded)
             if dry_run:
                 _show(drafts, key, loaded, as_json=as_json)
                 return
             total = supply.total if limit is None or supply.total is None else min(limit, supply.total)
-            stopping = threading.Event()
-            with open_publication(loaded, key=key, rate=rate, follows=wait, stopping=stopping) as publication:
-                _upload(supply, loaded, limit=limit)
-                begun = time.monotonic()
-                with _interrupts(stopping):
-                    _run(publication, drafts, total)
-                    seconds = time.monotonic() - begun
+            stopping = Stopping()
+            outcomes: Awaited | None = None
+            failure: Exception | None = None  # raised once it is told what was done
+            with (
+                open_publication(loaded, key=key, rate=rate, follows=wait, stopping=stopping) as publication,
+                stopping.signals(),
+            ):
+                _upload(supply, loaded, stopping, limit=limit)
+                try:
+                    with _progress("publishing", total) as show:
+                        publication.run(drafts, tell=lambda: show(publication.acknowledged))
                     with _progress("waiting for outcomes", publication.acknowledged) as show:
                         outcomes = publication.wait(timeout, tell=lambda: show(publication.settled))
-            report = PublicationReport(loaded.topics.jobs, publication, selection.skipped, seconds, outcomes)
-            if as_json:
-                write_line(report.fields)
-            else:
-                console.print("\n".join(report.lines), markup=False, highlight=False, soft_wrap=True)
-            if stopping.is_set():
-                _say("; ".join(["interrupted", *report.open_ends]))
-                raise typer.Exit(INTERRUPTED)
-            if problems := report.problems(timeout):
-                raise CheckFailed("; ".join(problems))
+                except (ConsumerError, OSError) as error:
+                    failure = error
+                # Told while signals are still held off: whoever presses Ctrl-C once more learns of the file as well.
+                report = PublicationReport(loaded.topics.jobs, publication, selection.skipped, outcomes)
+                _tell(report, failure, is_interrupted=stopping.is_set(), as_json=as_json)
+                if problems := report.problems(timeout):
+                    raise CheckFailed("; ".join(problems))
 
 
 @contextlib.contextmanager
@@ -150,14 +151,17 @@ def _supply(
 ) -> "Iterator[Supply]":
     from consumer.images.access import S3Access
     from consumer.publishing.drafts import Lines
-    from consumer.publishing.picking import FolderImages, PrefixImages, location
+    from consumer.publishing.picking import FolderImages, PrefixImages, location, unicode_text
 
     is_prefix, is_stdin = source.startswith("s3:"), source == "-"
     if to is not None and (is_prefix or is_stdin):
         raise SettingsError(f"--to: images are uploaded from a folder alone, not from {source}")
     if start_after and not is_prefix:
         raise SettingsError("--start-after: a prefix alone can be gone on with")
+    unicode_text(start_after, "--start-after")
     if is_stdin:
+        if sys.stdin is None:
+            raise SettingsError("-: stdin is closed")
         with Lines(sys.stdin.buffer, template) as lines:
             yield lines
     elif is_prefix:
@@ -204,22 +208,6 @@ def _show(drafts: "Iterable[Draft]", key: KeyChoice, settings: "Settings", *, as
 
 
 @contextlib.contextmanager
-def _interrupts(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C ends it in order; a second one at once."""
-
-    def stop(*_: object) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
 def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, with the time that is left where the end is known; nothing elsewhere."""
     from rich.progress import (
@@ -238,7 +226,7 @@ def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _upload(supply: "Supply", settings: "Settings", *, limit: int | None) -> None:
+def _upload(supply: "Supply", settings: "Settings", stopping: "Stopping", *, limit: int | None) -> None:
     from consumer.images.access import S3Access
     from consumer.publishing.picking import FolderImages
 
@@ -247,25 +235,34 @@ def _upload(supply: "Supply", settings: "Settings", *, limit: int | None) -> Non
     new = done = 0
     try:
         with _progress("uploading", supply.total if limit is None else min(limit, supply.total)) as show:
-            for image in supply.upload(S3Access(settings.s3), limit=limit):
+            for image in stopping.draw(supply.upload(S3Access(settings.s3), limit=limit)):
                 new += image.is_new
                 done += 1
                 show(done)
     except ConsumerError:
         _say(f"{done:,} images are uploaded, no job is published; what is there is not uploaded again")
         raise
+    if stopping.is_set():
+        _say(f"interrupted; {done:,} images are uploaded, no job is published; what is there is not uploaded again")
+        raise typer.Exit(INTERRUPTED)
     _say(f"uploaded {new:,} images; {done - new:,} were there already")
 
 
-def _run(publication: "Publication", drafts: "Iterable[Draft]", total: int | None) -> None:
+def _tell(report: "PublicationReport", failure: Exception | None, *, is_interrupted: bool, as_json: bool) -> None:
+    """Say what was done; raises the failure, or ends, when that was not all."""
     try:
-        with _progress("publishing", total) as show:
-            publication.run(drafts, tell=lambda: show(publication.acknowledged))
-    except ConsumerError:
-        last = publication.last
-        behind = f"; the last one was {last.uri}" if last else ""
-        _say(f"{publication.acknowledged:,} jobs were published before what follows{behind}")
-        raise
+        if as_json:
+            write_line(report.fields)
+        else:
+            console.print("\n".join(report.lines), markup=False, highlight=False, soft_wrap=True)
+    except OSError as error:  # nobody reads; what was not sent is named all the same
+        failure = failure or error
+    if failure is not None:
+        _say("; ".join(report.open_ends))
+        raise failure
+    if is_interrupted:
+        _say("; ".join(["interrupted", *report.open_ends]))
+        raise typer.Exit(INTERRUPTED)
 
 
 def _say(text: str) -> None:

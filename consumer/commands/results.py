@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.asking import ImageGlob, JobName, KeyGlob, ReasonCodes, known_reasons, moment, tell_strangers
+from consumer.commands.asking import (
+    ImageGlob,
+    JobName,
+    KeyGlob,
+    ReasonCodes,
+    a_number,
+    known_reasons,
+    moment,
+    tell_strangers,
+    warn,
+)
 from consumer.commands.frame import AsJson, SettingsFile, console, ending, open_settings, write_line
-from consumer.errors import SettingsError
+from consumer.errors import SettingsError, Unavailable
 
 if TYPE_CHECKING:
+    from consumer.kafka.administration import Administration
     from consumer.kafka.reader import Reader
     from consumer.messages import Record
     from consumer.settings import TopicSettings
     from consumer.watching.choice import Choice, Seen
+
+_SILENCE, _PING = 10.0, 3.0
 
 app = typer.Typer(name="results", help="What came of the jobs: results and dead letters.", no_args_is_help=True)
 
@@ -51,9 +65,12 @@ def tail(
         list[str] | None, typer.Option("--class", metavar="NAME", help="Results with a detection of it; repeatable.")
     ] = None,
     min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Results with a detection (of --class) at least so sure.")
+        float | None,
+        typer.Option(min=0, max=1, callback=a_number, help="Results with a detection (of --class) at least so sure."),
     ] = None,
-    max_confidence: Annotated[float | None, typer.Option(min=0, max=1, help="… and at most so sure.")] = None,
+    max_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, callback=a_number, help="… and at most so sure.")
+    ] = None,
     reason: ReasonCodes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,11 +98,13 @@ def tail(
         )
         names = _topics(only, choice, loaded.topics)
         start = moment(since, option="--since")
+        from consumer.kafka.administration import Administration
         from consumer.kafka.reader import Reader
 
         try:
             with Reader(loaded, names, start=start) as reader:
-                _show(reader, choice, loaded.topics, until_end=until_end, count=count, as_json=as_json)
+                records = reader.read_to_end() if until_end else _follow(reader, Administration(loaded, timeout=_PING))
+                _show(records, choice, loaded.topics, count=count, as_json=as_json)
         except KeyboardInterrupt:  # how a tail ends
             raise typer.Exit(0) from None
 
@@ -100,13 +119,12 @@ def _topics(only: Kind, choice: Choice, topics: TopicSettings) -> list[str]:
 
 
 def _show(
-    reader: Reader, choice: Choice, topics: TopicSettings, *, until_end: bool, count: int | None, as_json: bool
+    records: Iterable[Record], choice: Choice, topics: TopicSettings, *, count: int | None, as_json: bool
 ) -> None:
     from consumer.watching import outcome_lines
     from consumer.watching.choice import Strangers, outcomes_of
 
     strangers = Strangers()
-    records = reader.read_to_end() if until_end else _follow(reader)
     shown = _first(count, (seen for seen in outcomes_of(records, topics, strangers) if choice.takes(seen)))
     if not as_json:
         console.print(outcome_lines.HEADING, style="bold", markup=False, highlight=False, soft_wrap=True)
@@ -122,9 +140,29 @@ def _show(
         tell_strangers(strangers)
 
 
-def _follow(reader: Reader) -> Iterator[Record]:
+def _follow(reader: Reader, brokers: Administration, *, ask_after: float = _SILENCE) -> Iterator[Record]:
+    """Without end. After some silence the brokers are asked whether they are there; an outage is told once."""
+    heard_at, is_outage = time.monotonic(), False
     while True:
-        yield from reader.poll()
+        records = reader.poll()
+        yield from records
+        if records:
+            heard_at, is_outage = time.monotonic(), False
+        elif time.monotonic() - heard_at > ask_after:
+            is_outage = _tell_outage(brokers, was_outage=is_outage)
+            heard_at = time.monotonic()
+
+
+def _tell_outage(brokers: Administration, *, was_outage: bool) -> bool:
+    try:
+        brokers.cluster()
+    except Unavailable as error:
+        if not was_outage:
+            warn(f"{error} (going on until it does)")
+        return True
+    if was_outage:
+        warn("the broker answers again")
+    return False
 
 
 def _first(count: int | None, shown: Iterable[Seen]) -> Iterator[Seen]:

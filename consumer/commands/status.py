@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.asking import moment, tell_strangers
+from consumer.commands.asking import a_number, moment, show_page, tell_strangers, warn
 from consumer.commands.frame import AsJson, SettingsFile, console, ending, open_settings, write_line
-from consumer.errors import CheckFailed
+from consumer.errors import CheckFailed, Unavailable
 
 if TYPE_CHECKING:
     from rich.console import Group as Lines
@@ -24,11 +24,19 @@ def status(
     since: Annotated[str, typer.Option(metavar="TIME", help="Count dead letters from then on: 1h (ago), …")] = "1h",
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.2, help="Between two looks; a rate needs two.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.2, max=86_400, callback=a_number, help="Between two looks; a rate needs two."
+        ),
     ] = 2.0,
     max_lag_seconds: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="Exit code 1 if the oldest unfinished job is older."),
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            callback=a_number,
+            help="Exit code 1 if the oldest unfinished job is older, or that cannot be told.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +45,8 @@ def status(
     LAG counts offsets, as Kafka's own tools do: markers of transactions on the jobs topic are among them. OLDEST is the
     age of the oldest unfinished job. No consumer group is joined and nothing is committed.
 
-    Exit codes: 0 done, also by Ctrl-C, 1 --max-lag-seconds is passed, 2 settings or topics, 3 broker not reachable.
+    Exit codes: 0 done, also by Ctrl-C, 1 --max-lag-seconds is passed, or it cannot be told, 2 settings or topics,
+    3 broker not reachable.
 
     Example: consumer status --watch
     """
@@ -56,22 +65,31 @@ def status(
             if as_json:
                 write_line(standing)
             else:
-                console.print(_page(standing, since))
+                show_page(_page(standing, since))
             tell_strangers(looking.strangers)
         _check(standing, max_lag_seconds)
 
 
 def _watch(looking: Watch, since: str, *, every: float, as_json: bool) -> None:
+    """An outage of the broker is shown and outlived."""
     from rich.live import Live
+    from rich.text import Text
 
     try:
         if as_json:
             while True:
-                write_line(looking.look())
+                try:
+                    write_line(looking.look())
+                except Unavailable as error:
+                    warn(str(error))
                 time.sleep(every)
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(_page(looking.look(), since), refresh=True)
+                try:
+                    page = _page(looking.look(), since)
+                except Unavailable as error:
+                    page = Lines(Text(f"the broker does not answer: {error}", style="yellow"))
+                live.update(page, refresh=True)
                 time.sleep(every)
     except KeyboardInterrupt:  # how it ends
         tell_strangers(looking.strangers)
@@ -79,9 +97,20 @@ def _watch(looking: Watch, since: str, *, every: float, as_json: bool) -> None:
 
 
 def _check(standing: Standing, most: float | None) -> None:
-    oldest = standing.total.oldest_seconds
-    if most is not None and oldest > most:
+    """What could not be looked at does not count as well."""
+    if most is None:
+        return
+    oldest = max((row.oldest_seconds or 0.0 for row in standing.partitions), default=0.0)
+    if oldest > most:
         raise CheckFailed(f"the oldest unfinished job is {oldest:g} s old, limit {most:g} s (--max-lag-seconds)")
+    unknown = [
+        f"{row.partition} ({row.note or 'its oldest job was not told'})"
+        for row in standing.partitions
+        if not row.is_known
+    ]
+    if unknown:
+        where = f"partitions of {standing.topic}: {', '.join(unknown)}"
+        raise CheckFailed(f"whether a job is older than {most:g} s (--max-lag-seconds) cannot be told of {where}")
 
 
 def _page(standing: Standing, since: str) -> Lines:
@@ -95,7 +124,9 @@ def _page(standing: Standing, since: str) -> Lines:
     for row in standing.partitions:
         table.add_row(*map(Text, _cells(row)))
     total = standing.total
-    sums = ["total", "", "", str(total.lag), _age(total.oldest_seconds), _rate(total.rate), _age(total.drains_in), ""]
+    oldest = "?" if total.oldest_seconds is None else _age(total.oldest_seconds)
+    lag = "?" if total.lag is None else str(total.lag)
+    sums = ["total", "", "", lag, oldest, _rate(total.rate), _age(total.drains_in), ""]
     table.add_row(*map(Text, sums), style="bold")
     head = f"group {standing.group}: {_state(standing)}    topic {standing.topic}    {standing.time}"
     letters = ", ".join(f"{row.count} {row.reason}" for row in standing.dead_letters) or "none"
@@ -117,7 +148,7 @@ def _cells(row: PartitionLag) -> list[str]:
         "-" if row.committed is None else str(row.committed),
         str(row.end),
         "?" if row.lag is None else str(row.lag),
-        "-" if row.oldest_seconds is None else _age(row.oldest_seconds),
+        _age(row.oldest_seconds) if row.is_known else "?",
         _rate(row.rate),
         _age(row.drains_in),
         f"{owner}  {row.note}".rstrip(),

@@ -16,23 +16,30 @@ def create(
     partitions: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Of each topic. (default: as many as those that exist have, without any: 12)"
+            metavar="N",
+            min=1,
+            max=100_000,
+            help="Of each topic. (default: as many as those that exist have, without any: 12)",
         ),
     ] = None,
     replication_factor: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Copies of each partition. (default: the broker's)")
+        int | None,
+        typer.Option(metavar="N", min=1, max=10_000, help="Copies of each partition. (default: the broker's)"),
     ] = None,
     retention_days: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How long jobs and results are kept. (default: 7)")
+        int | None,
+        typer.Option(metavar="N", min=1, max=100_000, help="How long jobs and results are kept. (default: 7)"),
     ] = None,
     dead_letter_retention_days: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How long dead letters are kept. (default: 30)")
+        int | None,
+        typer.Option(metavar="N", min=1, max=100_000, help="How long dead letters are kept. (default: 30)"),
     ] = None,
     max_message_bytes: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1024,
+            max=2_147_000_000,
             help="Of jobs and results; dead letters are allowed 64 KiB more than jobs. (default: the broker's)",
         ),
     ] = None,

@@ -51,7 +51,7 @@ class Weed:
         """Start it; `wait` returns when it answers."""
         data = self._folder / "data"
         data.mkdir(exist_ok=True)
-        environment = {**os.environ, **self.environment}
+        environment = {**os.environ, **self.environment, "TMPDIR": str(self._folder)}
         self._process = spawn(self._command(data), log=self.log, environment=environment, folder=self._folder)
 
     def wait(self, *, within: float) -> None:
@@ -90,6 +90,7 @@ class Weed:
         ports = [f"-{name}={port}" for name, port in self._ports.items()]
         return [
             self._binary,
+            f"-logdir={self._folder}",  # else beside everybody's temporary files
             "mini",
             f"-dir={data}",
             "-ip=127.0.0.1",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from consumer.errors import Unavailable
 from consumer.images.access import S3Access
 from consumer.images.objects import ask
 
@@ -27,15 +28,18 @@ def listed(access: S3Access, bucket: str, prefix: str = "", *, start_after: str 
     each page asked for when it is needed.
 
     boto3 asks, since obstore drops slashes at a key's ends and refuses double ones. Raises SettingsError or
-    Unavailable, see `ask`.
+    Unavailable, see `ask`; Unavailable too for a store that does not say where it goes on.
     """
+    what = f"s3://{bucket}/{prefix} cannot be listed"
     asked = {"Bucket": bucket, "Prefix": prefix} | ({"StartAfter": start_after} if start_after else {})
     while True:
-        page: dict[str, Any] = ask(
-            partial(access.boto3_client.list_objects_v2, **asked), f"s3://{bucket}/{prefix} cannot be listed"
-        )
+        page: dict[str, Any] = ask(partial(access.boto3_client.list_objects_v2, **asked), what)
         for entry in page.get("Contents", ()):
             yield ListedObject(entry["Key"], entry["Size"])
         if not page.get("IsTruncated"):
             return
-        asked["ContinuationToken"] = page["NextContinuationToken"]
+        token = page.get("NextContinuationToken")
+        if not token or token == asked.get("ContinuationToken"):
+            fault = "the same NextContinuationToken again" if token else "no NextContinuationToken"
+            raise Unavailable("listing", f"{what} to its end: the store says that there is more, but gives {fault}")
+        asked["ContinuationToken"] = token

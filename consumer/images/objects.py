@@ -31,8 +31,8 @@ _PASSING = frozenset(
 )
 
 
-def ask(call: Callable[[], T], what: str, *, sleep: Callable[[float], None] = time.sleep) -> T:
-    """Make one call of boto3, again while it may help.
+def ask(call: Callable[[], T], what: str, *, sleep: Callable[[float], bool | None] = time.sleep) -> T:
+    """Make one call of boto3, again while it may help and `sleep` does not return True, as a set Event's `wait` does.
 
     Raises SettingsError for what waiting does not mend (no such bucket, denied, refused credentials) and Unavailable
     for what it might; `what` begins the message: "s3://parts/line-3/ cannot be listed".
@@ -46,9 +46,8 @@ def ask(call: Callable[[], T], what: str, *, sleep: Callable[[float], None] = ti
             fact = f"{what}: {failure.code} ({_said(error) or failure.detail})"
             if not _may_pass(failure.code):
                 raise SettingsError(fact) from error
-            if not left:
+            if not left or sleep(next(pauses)):
                 raise Unavailable(failure.code, fact) from error
-        sleep(next(pauses))
     raise AssertionError("the last attempt returns or raises")
 
 

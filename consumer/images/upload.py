@@ -2,14 +2,17 @@
 
 import hashlib
 import mimetypes
+import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,6 +22,7 @@ from consumer.images.objects import ask
 
 PARALLEL = 8
 _WINDOW = 4 * PARALLEL  # asked for ahead of the one that is waited for
+_FAREWELL = 3.0
 _TYPES = {".webp": "image/webp"}  # not in every machine's table
 
 
@@ -39,27 +43,65 @@ def upload(
     The content type follows from the key's suffix. An object that has these bytes already (its ETag is their MD5, as
     S3 makes it) is left alone, another one of that key is overwritten. Files are streamed. `images` is drawn from a
     window of 32 ahead. Raises SettingsError (no such bucket, denied, unreadable file) or Unavailable; what was
-    under way is finished before.
+    under way has 3 seconds to finish before.
     """
     waiting: deque[Future[Uploaded]] = deque()
-    with ThreadPoolExecutor(parallel, thread_name_prefix="upload") as pool:
-        try:
-            for key, content in images:
-                waiting.append(pool.submit(_put, access, bucket, key, content))
-                if len(waiting) >= _WINDOW:
-                    yield waiting.popleft().result()
-            while waiting:
+    with _Threads(parallel) as threads:
+        for key, content in images:
+            waiting.append(threads.submit(partial(_put, access, bucket, key, content, sleep=threads.stopping.wait)))
+            if len(waiting) >= _WINDOW:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _put(access: S3Access, bucket: str, key: str, content: bytes | Path) -> Uploaded:
+class _Threads:
+    """An executor whose threads keep no process from ending: a store that says nothing holds each for a minute."""
+
+    def __init__(self, count: int) -> None:
+        self.stopping = threading.Event()
+        self._tasks: SimpleQueue[tuple[Future[Uploaded], Callable[[], Uploaded]] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"upload-{number}", daemon=True) for number in range(count)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for _thread in self._threads:
+            self._tasks.put(None)
+        end = time.monotonic() + _FAREWELL
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def submit(self, call: Callable[[], Uploaded]) -> Future[Uploaded]:
+        future: Future[Uploaded] = Future()
+        self._tasks.put((future, call))
+        return future
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            future, call = task
+            if self.stopping.is_set():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001  # raised where the result is asked for
+                future.set_exception(error)
+
+
+def _put(
+    access: S3Access, bucket: str, key: str, content: bytes | Path, *, sleep: Callable[[float], bool | None]
+) -> Uploaded:
     size, digest = _measure(content)
     if _etag(access, bucket, key) == digest:
         return Uploaded(key, size, is_new=False)
-    ask(partial(_put_object, access.boto3_client, bucket, key, content), f"s3://{bucket}/{key} cannot be written")
+    write = partial(_put_object, access.boto3_client, bucket, key, content)
+    ask(write, f"s3://{bucket}/{key} cannot be written", sleep=sleep)
     return Uploaded(key, size, is_new=True)
 
 

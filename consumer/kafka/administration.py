@@ -62,6 +62,10 @@ class Cluster:
     is_mock: bool
 
 
+class AlreadyThere(SettingsError):
+    """Somebody else made the topic at the same time."""
+
+
 class Administration:
     """Asks and tells the brokers; each call takes `timeout` seconds at most.
 
@@ -100,20 +104,20 @@ class Administration:
         return self._settings_of(ResourceType.BROKER, str(first))
 
     def create(self, plan: TopicPlan) -> Topic:
-        """Make it and return it as it came out; it must not exist."""
+        """Make it and return it as it came out. Raises AlreadyThere where it exists."""
         wanted = NewTopic(plan.name, plan.partitions, replication_factor=plan.replicas, config=dict(plan.settings))
         made = self._admin.create_topics([wanted], operation_timeout=self._timeout, request_timeout=self._timeout)
         self._asked(f"topic {plan.name} cannot be created", made[plan.name].result)
-        return self._seen(plan.name, plan.partitions)
+        return self.seen(plan.name, plan.partitions)
 
     def add_partitions(self, name: str, count: int) -> Topic:
         """Give a topic more of them, `count` in all."""
         wanted = NewPartitions(name, count)
         added = self._admin.create_partitions([wanted], operation_timeout=self._timeout, request_timeout=self._timeout)
         self._asked(f"topic {name} cannot be given {count} partitions", added[name].result)
-        return self._seen(name, count)
+        return self.seen(name, count)
 
-    def _seen(self, name: str, partitions: int) -> Topic:
+    def seen(self, name: str, partitions: int = 1) -> Topic:
         """The topic once the brokers have heard of it: the controller is faster than they are."""
         end = time.monotonic() + self._timeout
         for delay in delays():
@@ -123,7 +127,7 @@ class Administration:
             if time.monotonic() > end:
                 break
             time.sleep(delay)
-        raise Unavailable("broker", f"topic {name} was made, but the brokers do not show its {partitions} partitions")
+        raise Unavailable("broker", f"topic {name} was made, but the brokers do not show it with all its partitions")
 
     def _metadata(self) -> ClusterMetadata:
         def list_topics() -> ClusterMetadata:
@@ -159,6 +163,8 @@ class Administration:
             cause: KafkaError = error.args[0]
             if cause.code() in MISSING_ACL or cause.code() in REFUSED_CREDENTIALS:
                 raise SettingsError(f"{what}: {missing_right(cause)}") from error
+            if cause.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                raise AlreadyThere(f"{what}: {describe(cause)}") from error
             if cause.retriable() or cause.code() < 0:
                 raise Unavailable("broker", f"{what}: {describe(cause)}") from error
             raise SettingsError(f"{what}: {describe(cause)}") from error

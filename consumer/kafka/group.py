@@ -14,10 +14,7 @@ from consumer.errors import SettingsError
 from consumer.kafka.client import MISSING_ACL, admin_properties, describe, make, missing_right
 from consumer.settings import Settings
 
-FOREVER = 3600.0
-"""librdkafka's own time-out of this request must never run out: an answer that comes after it aborts the process
-(librdkafka#4605). We stop waiting by ourselves."""
-
+_FOREVER = 3600.0
 _AGAIN = 0.1
 _MOVING = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
@@ -48,6 +45,13 @@ NO_ANSWER = Group("no answer")
 UNKNOWN = Group("unknown")
 
 
+def ask_group(admin: AdminClient, name: str, **options: Any) -> "Future[Any]":
+    """The one safe way to ask for a group. Whoever asks gives up waiting by himself: librdkafka's own time-out of this
+    request must never run out, since an answer that comes after it aborts the process (librdkafka#4605)."""
+    (question,) = admin.describe_consumer_groups([name], request_timeout=_FOREVER, **options).values()
+    return question
+
+
 class GroupReader:
     """Asks for the group, one question at a time; use one for as long as you look."""
 
@@ -62,7 +66,7 @@ class GroupReader:
         end = time.monotonic() + timeout
         while True:
             if self._question is None:
-                (self._question,) = self._admin.describe_consumer_groups([self._name], request_timeout=FOREVER).values()
+                self._question = ask_group(self._admin, self._name)
             wait([self._question], end - time.monotonic())
             if not self._question.done():
                 return NO_ANSWER

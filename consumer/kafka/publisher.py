@@ -70,7 +70,9 @@ class Publisher:
         stopping: threading.Event | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        """Raises SettingsError for a topic that does not exist or may not be written, Unavailable without an answer."""
+        """Raises SettingsError for a topic that does not exist or may not be written, or records that would be waited
+        for without end; Unavailable without an answer."""
+        _check_patience(settings)
         self.topic = topic or settings.topics.jobs
         self._servers = settings.kafka.bootstrap_servers
         self._stopping = stopping or threading.Event()
@@ -212,6 +214,12 @@ class Publisher:
             if error.args[0].code() in MAY_NOT_ASK:
                 return None
             raise Unavailable("broker", f"topic {self.topic}: {describe(error.args[0])}") from error
+
+
+def _check_patience(settings: Settings) -> None:
+    for name in ("message.timeout.ms", "delivery.timeout.ms"):  # one property with two names
+        if str(settings.kafka.extra.get(name)).strip() == "0":
+            raise SettingsError(f"kafka.extra.{name}: 0 waits without end for a broker that is gone")
 
 
 def _size(value: bytes | None, key: bytes | None, headers: Headers) -> int:

@@ -160,6 +160,9 @@ class Reader:
             answers = self._consumer.offsets_for_times(asked, timeout=self._timeout)
         except KafkaException as error:
             raise Unavailable("broker", f"{self._where}: offsets by time: {describe(error.args[0])}") from error
+        for answer in answers:
+            if answer.error is not None:
+                raise Unavailable("broker", f"{self._where}: offsets by time: {describe(answer.error)}")
         ends = self._ends
         return {
             (answer.topic, answer.partition): answer.offset

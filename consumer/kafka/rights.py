@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.errors import Unavailable
 from consumer.kafka.client import MISSING_ACL, admin_properties, describe, make, producer_properties
+from consumer.kafka.group import ask_group
 from consumer.retry import delays
 from consumer.settings import Settings
 
@@ -39,9 +40,12 @@ def group_rights(settings: Settings, *, timeout: float) -> Rights | None:
     admin = make(AdminClient, admin_properties(settings))
     end = time.monotonic() + timeout
     for delay in delays():
-        futures = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=timeout)
+        question = ask_group(admin, group, include_authorized_operations=True)
+        wait([question], end - time.monotonic())
+        if not question.done():
+            raise Unavailable("broker", f"group {group}: no answer within {timeout:g} s")
         try:
-            return _rights(f"group {group}", futures[group])
+            return _rights(f"group {group}", question)
         except Unavailable:  # a cluster's first group: the coordinator is being made
             if time.monotonic() + delay > end:
                 raise

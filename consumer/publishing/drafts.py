@@ -8,7 +8,7 @@ from typing import IO, Any, Literal, Self
 import msgspec
 
 from consumer.errors import CheckFailed, Rejected, SettingsError
-from consumer.images.names import is_bucket
+from consumer.images.names import client_for
 from consumer.intake import contents_of
 from consumer.messages import ImageReference, JobParameters, Record
 
@@ -78,8 +78,10 @@ class Template:
             start = line[:60].decode(errors="replace")
             raise Rejected("schema_invalid", f"expected s3://bucket/key or a job in JSON, got {start!r}")
         (job,) = contents_of(Record("", 0, 0, 0, None, value)).jobs
-        if not is_bucket(job.image.bucket):
-            raise Rejected("schema_invalid", f"$.image: {job.image.bucket!r} is no bucket name that S3 allows")
+        try:
+            client_for(job.image.bucket, job.image.key)
+        except Rejected as error:
+            raise Rejected("schema_invalid", f"$.image: {error}") from error
         return Draft(value, job.image, msgspec.json.decode(value, type=_Named).job_id)
 
     def _completed(self, line: bytes) -> bytes:

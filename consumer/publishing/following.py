@@ -13,6 +13,7 @@ from consumer.outcomes import NotAnOutcome, read_dead_letter, read_result
 from consumer.settings import Settings
 
 _WAIT = 0.2
+_MOST_EARLY = 10_000  # of a partition: far more than are worked there between a job's arrival and the word of it
 
 
 class Awaited:
@@ -55,7 +56,10 @@ class Awaited:
             self.missing -= 1
             self._count(reason)
         elif not self._is_complete and offset > self._last.get(partition, -1):
-            self._early[partition].setdefault(offset, reason)
+            early = self._early[partition]
+            early.setdefault(offset, reason)
+            if len(early) > _MOST_EARLY:  # other people's, where none of ours lands
+                del early[next(iter(early))]
 
     def first_missing(self, count: int) -> list[tuple[int, int]]:
         places = ((partition, offset) for partition in sorted(self._open) for offset in sorted(self._open[partition]))

@@ -3,7 +3,7 @@
 import fnmatch
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,20 @@ from consumer.publishing.drafts import Draft, Template
 # The formats that can be decoded, by the names that people give them.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Selection:
     """Takes names that match one of the patterns (none: those with an image's suffix), and counts what it leaves out.
 
+    What no client could ask for is left out too, and the first three are named with the reason through `warn`.
     In a pattern * stands for anything, slashes too; it is held against the name behind the prefix or folder.
     """
 
     patterns: Sequence[str] = ()
     skipped: Counter[str] = field(default_factory=Counter)
+    warn: Callable[[str], None] = lambda _: None
 
     def takes(self, name: str, size: int) -> bool:
         if name.endswith("/"):
@@ -35,6 +39,17 @@ class Selection:
         if not self._matches(name):
             return self._skip("names that do not match" if self.patterns else "names without an image's suffix")
         return size > 0 or self._skip("empty")
+
+    def takes_key(self, bucket: str, key: str) -> bool:
+        try:
+            client_for(bucket, key)
+        except Rejected as error:
+            why = "names that cannot be fetched"
+            self._skip(why)
+            if self.skipped[why] <= _NAMED:
+                self.warn(f"left out: {error}")
+            return False
+        return True
 
     def _matches(self, name: str) -> bool:
         if self.patterns:
@@ -65,7 +80,16 @@ def location(uri: str, what: str) -> Location:
         raise SettingsError(f"{what}: expected s3://bucket/prefix, got {uri!r}")
     if not is_bucket(bucket):
         raise SettingsError(f"{what}: {bucket!r} is no bucket name that S3 allows")
-    return Location(bucket, prefix)
+    return Location(bucket, unicode_text(prefix, what))
+
+
+def unicode_text(text: str, what: str) -> str:
+    """The text. Raises SettingsError, which begins with `what`, for bytes on the command line that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"{what}: {text!r} is not valid UTF-8") from error
+    return text
 
 
 class PrefixImages:
@@ -83,10 +107,11 @@ class PrefixImages:
         self._template = template
 
     def __iter__(self) -> Iterator[Draft]:
+        bucket, selection = self._where.bucket, self._selection
         folder = self._where.prefix[: self._where.prefix.rfind("/") + 1]
         for found in self._objects():
-            if self._selection.takes(found.key.removeprefix(folder), found.size):
-                yield self._template.of_image(self._where.bucket, found.key)
+            if selection.takes(found.key.removeprefix(folder), found.size) and selection.takes_key(bucket, found.key):
+                yield self._template.of_image(bucket, found.key)
 
 
 class FolderImages:
@@ -104,10 +129,8 @@ class FolderImages:
         self._bucket = where.bucket
         self._template = template
         begin = where.prefix if where.prefix.endswith("/") or not where.prefix else f"{where.prefix}/"
-        self._images = [
-            (_checked(where.bucket, begin + path.relative_to(folder).as_posix()), path)
-            for path in _files_in(folder, selection)
-        ]
+        keys = ((begin + path.relative_to(folder).as_posix(), path) for path in _files_in(folder, selection))
+        self._images = [(key, path) for key, path in keys if selection.takes_key(where.bucket, key)]
         self.total = len(self._images)
 
     def __iter__(self) -> Iterator[Draft]:
@@ -125,14 +148,6 @@ def _files_in(folder: Path, selection: Selection) -> Iterator[Path]:
             path = Path(parent, name)
             if path.is_file() and selection.takes(path.relative_to(folder).as_posix(), path.stat().st_size):
                 yield path
-
-
-def _checked(bucket: str, key: str) -> str:
-    try:
-        client_for(bucket, key)
-    except Rejected as error:
-        raise SettingsError(f"a file cannot be uploaded: {error}") from error
-    return key
 
 
 def _refuse(error: OSError) -> None:

@@ -1,8 +1,8 @@
 """How do jobs get published, one after the other, so that each is acknowledged or kept to be sent again?"""
 
 import contextlib
+import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -13,6 +13,7 @@ from consumer.kafka.publisher import Acknowledged, Publisher, Report
 from consumer.messages import Headers, ImageReference
 from consumer.publishing.drafts import Draft, KeyChoice
 from consumer.publishing.following import Awaited, Follower
+from consumer.publishing.stopping import Stopping
 from consumer.settings import Settings
 
 HEADERS: Headers = (("content-type", b"application/json"),)
@@ -41,29 +42,60 @@ class Pacer:
 
 
 class Unsent:
-    """Jobs that were not acknowledged, one a line in a file that is made with the first; `publish -` takes it."""
+    """Jobs that were not acknowledged, one a line in a file that is made with the first; `publish -` takes it.
+
+    When the file can be written no more, `fault` says why: it then holds the first `kept` of them alone.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.kept = 0
         self.first: list[str] = []
+        self.fault: str | None = None
         self.path: Path | None = None
         self._file: IO[bytes] | None = None
+        self._size = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._close()
 
     def add(self, draft: Draft, reason: str) -> None:
+        self.count += 1
+        if len(self.first) < _NAMED:
+            self.first.append(f"{draft.image.uri}: {reason}")
+        if self.fault is None:
+            try:
+                self._keep(draft.value + b"\n")
+            except OSError as error:
+                self.fault = error.strerror or str(error)
+                self._drop_what_is_cut()
+
+    def _keep(self, line: bytes) -> None:
         if self._file is None:
             self._file = tempfile.NamedTemporaryFile(prefix="unsent-jobs-", suffix=".jsonl", delete=False)  # noqa: SIM115
             self.path = Path(self._file.name)
-        if len(self.first) < _NAMED:
-            self.first.append(f"{draft.image.uri}: {reason}")
-        self._file.write(draft.value + b"\n")
-        self.count += 1
+        self._file.write(line)
+        self._file.flush()  # a full disk shows now, not with a later line
+        self.kept += 1
+        self._size += len(line)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # `fault` says so already
+                self._file.close()
+
+    def _drop_what_is_cut(self) -> None:
+        self._close()  # what is still buffered goes before, not after
+        if self.path is None:
+            return
+        with contextlib.suppress(OSError):
+            os.truncate(self.path, self._size)
+            if not self.kept:
+                self.path.unlink()
+                self.path = None
 
 
 @contextlib.contextmanager
@@ -73,14 +105,15 @@ def open_publication(
     key: KeyChoice = "none",
     rate: float | None = None,
     follows: bool = False,
-    stopping: threading.Event | None = None,
+    stopping: Stopping | None = None,
 ) -> Iterator["Publication"]:
     """A publication with its connections. With `follows` it can `wait` for the outcomes of what it sends.
 
     Raises SettingsError or Unavailable, see `Publisher` and `Reader`.
     """
+    stopping = stopping or Stopping()
     with (
-        Publisher(settings, stopping=stopping) as publisher,
+        Publisher(settings, stopping=stopping.event) as publisher,
         # Before anything is sent: the outcomes lie behind where it begins.
         Follower(settings) if follows else contextlib.nullcontext() as follower,
         Unsent() as unsent,
@@ -104,24 +137,26 @@ class Publication:
         key: KeyChoice = "none",
         pacer: Pacer | None = None,
         follower: Follower | None = None,
-        stopping: threading.Event | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
         self.taken = 0
         self.acknowledged = 0
+        self.seconds = 0.0
         self.last: ImageReference | None = None
         self.unsent = unsent
         self._publisher = publisher
         self._key = key
         self._pacer = pacer
         self._follower = follower
-        self._stopping = stopping or threading.Event()
+        self._stopping = stopping or Stopping()
         self._outage: str | None = None
 
     def run(self, drafts: Iterable[Draft], *, tell: Callable[[], None] = lambda: None) -> None:
         """Returns, or lets the error of `drafts` through, when every job taken is acknowledged or unsent; `tell` is
         called as it goes on."""
+        begun = time.monotonic()
         try:
-            for draft in drafts:
+            for draft in self._stopping.draw(drafts):
                 self._wait_for_turn()
                 if self._stopping.is_set():
                     break
@@ -129,6 +164,7 @@ class Publication:
                 tell()
         finally:
             self._finish()
+            self.seconds = time.monotonic() - begun
         tell()
 
     def wait(self, patience: float, *, tell: Callable[[], None] = lambda: None) -> Awaited | None:
@@ -136,7 +172,7 @@ class Publication:
         came. None where outcomes are not followed."""
         if self._follower is None:
             return None
-        self._follower.wait(patience=patience, stopping=self._stopping, tell=tell)
+        self._follower.wait(patience=patience, stopping=self._stopping.event, tell=tell)
         return self._follower.awaited
 
     @property
@@ -179,6 +215,8 @@ class Publication:
 
     def _finish(self) -> None:
         self._publisher.flush()
-        if self._stopping.is_set():
-            self._publisher.flush(FAREWELL)
+        end = time.monotonic() + FAREWELL
+        while self._stopping.is_set() and not self._stopping.at_once.is_set() and time.monotonic() < end:
+            if not self._publisher.flush(_LONGEST_LOOK):
+                break
         self._publisher.give_up()

@@ -15,14 +15,14 @@ class PublicationReport:
     topic: str
     publication: Publication
     skipped: Counter[str]
-    seconds: float
     outcomes: Awaited | None
 
     @property
     def lines(self) -> list[str]:
         count = self.publication.acknowledged
-        pace = f" ({count / self.seconds:,.0f}/s)" if count > 1 and self.seconds > 0 else ""
-        lines = [f"published {count:,} jobs to {self.topic} in {self.seconds:.1f} s{pace}"]
+        seconds = self.publication.seconds
+        pace = f" ({count / seconds:,.0f}/s)" if count > 1 and seconds > 0 else ""
+        lines = [f"published {count:,} jobs to {self.topic} in {seconds:.1f} s{pace}"]
         if self.skipped:
             lines.append(f"skipped: {_counts(self.skipped)}")
         if (outcomes := self.outcomes) is not None:
@@ -35,12 +35,13 @@ class PublicationReport:
     def fields(self) -> dict[str, Any]:
         unsent, outcomes = self.publication.unsent, self.outcomes
         file = None if unsent.path is None else str(unsent.path)
+        lost = {"kept": unsent.kept, "error": unsent.fault} if unsent.fault else {}
         fields: dict[str, Any] = {
             "topic": self.topic,
             "published": self.publication.acknowledged,
-            "unsent": {"count": unsent.count, "file": file, "first": unsent.first},
+            "unsent": {"count": unsent.count, "file": file, "first": unsent.first, **lost},
             "skipped": dict(self.skipped),
-            "seconds": round(self.seconds, 3),
+            "seconds": round(self.publication.seconds, 3),
         }
         if outcomes is not None:
             fields["outcomes"] = {
@@ -52,7 +53,7 @@ class PublicationReport:
 
     @property
     def open_ends(self) -> list[str]:
-        """For one that was interrupted: how far it came."""
+        """For one that ended early: how far it came. Going on behind that job and sending the file loses none."""
         last = self.publication.last
         return [f"the last job taken was {last.uri}" if last else "no job was taken", *self._not_sent()]
 
@@ -67,7 +68,10 @@ class PublicationReport:
         rest = unsent.count - len(unsent.first)
         named = "; ".join([*unsent.first, *([f"and {rest:,} more"] if rest else [])])
         fact = f"{unsent.count:,} of {self.publication.taken:,} jobs were not sent ({named})"
-        return [f"{fact}, send them with: consumer publish - < {unsent.path}"]
+        if unsent.fault is None:
+            return [f"{fact}, send them with: consumer publish - < {unsent.path}"]
+        where = f"the first {unsent.kept:,} of them alone stand in {unsent.path}" if unsent.path else "no file has them"
+        return [f"{fact}, {self.publication.acknowledged:,} were acknowledged; {where}: {unsent.fault}"]
 
     def _not_done(self, patience: float) -> list[str]:
         outcomes, problems = self.outcomes, []

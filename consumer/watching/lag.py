@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -44,12 +44,17 @@ class PartitionLag(Struct, frozen=True):
     owner: Owner | None
     note: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was seen how much waits here, and since when."""
+        return self.lag == 0 or (self.lag is not None and self.oldest_seconds is not None)
+
 
 class Total(Struct, frozen=True):
-    """All partitions together: the sum of what is known, the oldest of all."""
+    """All partitions together: the sum, and the oldest of all; None where that of one partition is not known."""
 
-    lag: int
-    oldest_seconds: float
+    lag: int | None
+    oldest_seconds: float | None
     rate: float | None
     drains_in: float | None
 
@@ -113,6 +118,18 @@ def pace_of(first: Sample, last: Sample, partitions: list[int]) -> Pace | None:
     return Pace(max(0.0, done / seconds), max(0.0, published / seconds))
 
 
+def total_of(rows: Sequence[PartitionLag], pace: Pace | None) -> Total:
+    lags = [row.lag for row in rows if row.lag is not None]
+    lag = sum(lags) if len(lags) == len(rows) else None
+    is_known = all(row.is_known for row in rows)
+    return Total(
+        lag=lag,
+        oldest_seconds=max((row.oldest_seconds or 0.0 for row in rows), default=0.0) if is_known else None,
+        rate=None if pace is None else round(pace.done, 2),
+        drains_in=None if pace is None or lag is None else pace.drains_in(lag),
+    )
+
+
 class Watch:
     """Looks at the group again and again; each look compares with the oldest one of the last minute. Use it in a
     `with`. No group is joined and nothing is committed."""
@@ -147,7 +164,6 @@ class Watch:
         heads = self._heads(sample)
         group = self._group.read(timeout=_PATIENCE)
         rows = tuple(self._row(sample, number, heads, group.owners.get(number)) for number in sorted(sample.ends))
-        lag = sum(row.lag or 0 for row in rows)
         pace = pace_of(self._samples[0], sample, list(sample.positions))
         return Standing(
             time=time_of(round(time.time() * 1000)),
@@ -157,12 +173,7 @@ class Watch:
             members=group.members,
             topic=self._settings.topics.jobs,
             partitions=rows,
-            total=Total(
-                lag=lag,
-                oldest_seconds=max((row.oldest_seconds or 0.0 for row in rows), default=0.0),
-                rate=None if pace is None else round(pace.done, 2),
-                drains_in=None if pace is None else pace.drains_in(lag),
-            ),
+            total=total_of(rows, pace),
             dead_letters=self._count(),
         )
 

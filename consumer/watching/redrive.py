@@ -2,25 +2,29 @@
 
 Nothing is kept beside Kafka. A redriven job says in a header which dead letter it comes from, and lies in the partition
 of the failed one, behind it. So before anything is sent the jobs topic is read from the oldest failed job on, and dead
-letters that were redriven already are left alone.
+letters that were redriven already are left alone. Values are not held meanwhile: they are read again for the sending.
 """
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
 
+from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.publisher import Acknowledged, Publisher, Report
 from consumer.kafka.reader import Place, Reader
 from consumer.messages import JOB_ID_HEADER, JOB_INDEX_HEADER, Headers, Record
 from consumer.outcomes import ORIGINAL_PREFIX, REDRIVEN_PREFIX, DeadLetterView
-from consumer.publishing.publication import Pacer
+from consumer.publishing.publication import FAREWELL, Pacer
+from consumer.publishing.stopping import Stopping
 from consumer.settings import Settings
+from consumer.watching.originals import AT_ONCE, Where, read_records, where_of
 
 FROM_HEADER = f"{REDRIVEN_PREFIX}from"
+_LOOK = 0.1
 
 Obstacle = Literal["another topic", "redriven already", "too often", "too old to tell", "original gone"]
 
@@ -46,23 +50,27 @@ class Redriver:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The job that will be published for one dead letter."""
+    """The job that will be published for one dead letter, with the value of the record that lies at `where`."""
 
     letter: DeadLetterView
     partition: int
     key: bytes | None
-    value: bytes | None
+    where: Where
     headers: Headers
+
+
+Original = tuple[int, int, bytes | None]
+"""Partition and offset of a job, and the SHA-256 of its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobsLog:
-    """What the jobs topic says about some dead letters: which of them (topic/partition/offset) were redriven, and the
-    originals of those that were too large to be kept."""
+    """What the jobs topic says about some dead letters: which of them were redriven (their marks), and the originals of
+    those that were too large to be kept."""
 
     begins: Mapping[Place, int]
     redriven: frozenset[str] = frozenset()
-    originals: Mapping[tuple[int, int], Record] = field(default_factory=dict)
+    originals: Mapping[Original, Record] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,8 @@ class Sent:
     acknowledged: int = 0
     refused: list[tuple[DeadLetterView, str]] = field(default_factory=list)
     untried: int = 0
+    is_interrupted: bool = False
+    fault: str | None = None  # why the rest was not tried, where no job was refused for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +103,18 @@ class Rules:
     limit: int | None = None
 
 
-def make_plan(settings: Settings, letters: Sequence[DeadLetterView], rules: Rules, redriver: Redriver) -> Plan:
-    """Reads the jobs topic. Raises SettingsError or Unavailable, see `Reader`."""
+def make_plan(settings: Settings, chosen: Iterable[DeadLetterView], rules: Rules, redriver: Redriver) -> Plan:
+    """Reads the jobs topic; nothing in the plan has a value. Raises SettingsError or Unavailable, see `Reader`."""
+    letters = [replace(letter, record=_without_value(letter.record)) for letter in chosen]
     return judge_all(letters, read_log(settings, letters, rules), settings.topics.jobs, rules, redriver)
 
 
 def send(settings: Settings, jobs: Sequence[Renewed], *, rate: float | None = None) -> Sent:
     """Publish them in their order; each one is acknowledged or refused with a reason when this returns. Where the
-    broker takes nothing any more the rest is not tried. Raises SettingsError or Unavailable, see `Publisher`."""
+    broker answers no more, or by Ctrl-C, the rest is not tried. Raises SettingsError or Unavailable (`Publisher`)."""
     sent = Sent(untried=len(jobs))
     outage: list[str] = []
+    stopping = Stopping()
 
     def note(job: Renewed, report: Report) -> None:
         if isinstance(report, Acknowledged):
@@ -112,22 +124,39 @@ def send(settings: Settings, jobs: Sequence[Renewed], *, rate: float | None = No
         if not report.is_at_fault:
             outage.append(report.reason)
 
-    with Publisher(settings) as publisher:
+    with stopping.signals(), Publisher(settings, stopping=stopping.event) as publisher:
         pacer = Pacer(rate) if rate else None
-        for job in jobs:
-            _wait(publisher, pacer)
-            if outage:
-                break
-            sent.untried -= 1
-            publisher.send(job.value, job.key, job.headers, partition=job.partition, on_done=partial(note, job))
-        publisher.flush()
+        try:
+            for job, value in _with_values(settings, jobs, sent):
+                _wait(publisher, pacer, stopping)
+                if outage or stopping.is_set():
+                    break
+                sent.untried -= 1
+                publisher.send(value, job.key, job.headers, partition=job.partition, on_done=partial(note, job))
+        except (Unavailable, SettingsError) as error:  # what was sent is told all the same
+            sent.fault = str(error)
+        publisher.flush(FAREWELL if stopping.is_set() else None)
+        sent.is_interrupted = stopping.is_set()
     return sent
 
 
-def _wait(publisher: Publisher, pacer: Pacer | None) -> None:
+def _with_values(settings: Settings, jobs: Sequence[Renewed], sent: Sent) -> Iterator[tuple[Renewed, bytes | None]]:
+    """Some at a time; those that are gone by now are noted as refused."""
+    for begin in range(0, len(jobs), AT_ONCE):
+        some = jobs[begin : begin + AT_ONCE]
+        records = read_records(settings, [job.where for job in some])
+        for job in some:
+            if job.where in records:
+                yield job, records[job.where].value
+            else:
+                sent.untried -= 1
+                sent.refused.append((job.letter, "its value is not there any more"))
+
+
+def _wait(publisher: Publisher, pacer: Pacer | None, stopping: Stopping) -> None:
     until = time.monotonic() + (pacer.take() if pacer else 0.0)
-    while (left := until - time.monotonic()) > 0:
-        publisher.poll(left)
+    while (left := until - time.monotonic()) > 0 and not stopping.is_set():
+        publisher.poll(min(left, _LOOK))
 
 
 # --- what the jobs topic says -------------------------------------------------------------------------------------
@@ -146,14 +175,17 @@ def read_log(settings: Settings, letters: Iterable[DeadLetterView], rules: Rules
         is_there = place[1] == letter.source.partition and letter.source.offset < ends[place]
         start = letter.source.offset if is_there else begins[place]
         starts[place] = min(start, starts.get(place, start))
-    missing = {(letter.source.partition, letter.source.offset) for letter in ours if not letter.is_complete}
-    redriven, originals = set(), {}
+    missing = {_original_of(letter) for letter in ours if not letter.is_complete}
+    places = {(partition, offset) for partition, offset, _ in missing}
+    redriven: set[str] = set()
+    originals: dict[Original, Record] = {}
     with Reader(settings, [topic], start=starts) as reader:
         for record in reader.read_to_end():
             if (origin := record.header(FROM_HEADER)) is not None:
                 redriven.add(origin.decode(errors="replace"))
-            if (record.partition, record.offset) in missing:
-                originals[record.partition, record.offset] = record
+            if (record.partition, record.offset) in places:
+                digest = hashlib.sha256(record.value or b"").hexdigest().encode()
+                originals[record.partition, record.offset, digest] = _without_value(record)
     return JobsLog(begins, frozenset(redriven), originals)
 
 
@@ -179,13 +211,13 @@ def _order(letter: DeadLetterView) -> tuple[int, int, int, int]:
 
 
 def _judge(letter: DeadLetterView, log: JobsLog, topic: str, rules: Rules) -> Obstacle | Record:
-    """The record with the job's key, value and headers, or why it must not be sent."""
+    """The record with the job's key and headers, and at its place the value, or why it must not be sent."""
     source = letter.source
     if source.topic != topic:
         return "another topic"
     if letter.redriven >= rules.max_redrives:
         return "too often"
-    if not rules.again and place_of(letter) in log.redriven:
+    if not rules.again and mark_of(letter) in log.redriven:
         return "redriven already"
     if not rules.again and source.offset + 1 < log.begins.get((topic, source.partition), 0):
         return "too old to tell"
@@ -194,13 +226,15 @@ def _judge(letter: DeadLetterView, log: JobsLog, topic: str, rules: Rules) -> Ob
 
 def _original(letter: DeadLetterView, log: JobsLog) -> Record | None:
     """The dead letter itself, or for one without its value what still lies where the job lay, if that is it."""
-    if letter.is_complete:
-        return letter.record
-    original = log.originals.get((letter.source.partition, letter.source.offset))
-    if original is None:
-        return None
-    digest = hashlib.sha256(original.value or b"").hexdigest().encode()
-    return original if digest == letter.record.header(f"{ORIGINAL_PREFIX}sha256") else None
+    return letter.record if letter.is_complete else log.originals.get(_original_of(letter))
+
+
+def _original_of(letter: DeadLetterView) -> Original:
+    return letter.source.partition, letter.source.offset, letter.record.header(f"{ORIGINAL_PREFIX}sha256")
+
+
+def _without_value(record: Record) -> Record:
+    return replace(record, value=None)
 
 
 def _renew(letter: DeadLetterView, original: Record, partition: int, redriver: Redriver) -> Renewed:
@@ -217,10 +251,15 @@ def _renew(letter: DeadLetterView, original: Record, partition: int, redriver: R
         (f"{REDRIVEN_PREFIX}by", redriver.by.encode(errors="replace")),
         (f"{REDRIVEN_PREFIX}at", redriver.at.strftime("%Y-%m-%dT%H:%M:%SZ").encode()),
         (f"{REDRIVEN_PREFIX}count", str(letter.redriven + 1).encode()),
-        (FROM_HEADER, place_of(letter).encode()),
+        (FROM_HEADER, mark_of(letter).encode()),
     )
     missing = tuple((name, value) for name, value in identity if said.get(name) != value)
-    return Renewed(letter, partition, original.key, original.value, (*kept, *missing, *told))
+    return Renewed(letter, partition, original.key, where_of(original), (*kept, *missing, *told))
+
+
+def mark_of(letter: DeadLetterView) -> str:
+    """Where and when: topics that are deleted and made again have the same places once more."""
+    return f"{place_of(letter)}@{letter.record.timestamp_ms}"
 
 
 def place_of(letter: DeadLetterView) -> str:

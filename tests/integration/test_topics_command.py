@@ -11,6 +11,9 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from typer.testing import CliRunner, Result
 
 from consumer.__main__ import app
+from consumer.checkup.provisioning import Wish, create_topics
+from consumer.kafka.administration import Administration
+from consumer.settings import TopicSettings, load
 from tests.rigs.kafka import Kafka
 from tests.rigs.topics import Topics, delete_topics
 
@@ -79,3 +82,23 @@ def alter(topics: Topics, topic: str, setting: str, value: str) -> None:
     admin = AdminClient({"bootstrap.servers": topics.bootstrap_servers})
     for altered in admin.incremental_alter_configs([resource]).values():
         altered.result(10)
+
+
+def test_who_fails_half_way_says_what_was_made_and_two_at_once_do_not_disturb_each_other(
+    kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    file = tmp_path / "settings.yaml"
+    wrong = {"jobs": f"{name}.jobs", "results": "bad name!", "dead_letters": f"{name}.dead-letters"}
+    file.write_text(yaml.safe_dump({"kafka": {"bootstrap_servers": kafka.bootstrap_servers}, "topics": wrong}))
+
+    ended = CliRunner().invoke(app, ["topics", "create", "--partitions", "2", "--settings", str(file)])
+
+    assert ended.exit_code == 2
+    assert ended.stderr.endswith(f"(done before: {name}.jobs created)\n")
+    admin = Administration(load(file, inspects=False))
+    unseen = admin.topics
+    monkeypatch.setattr(admin, "topics", lambda names: unseen(names) if len(names) == 1 else {})  # as the other began
+    names = TopicSettings(jobs=f"{name}.jobs", results=f"{name}.results", dead_letters=f"{name}.dead-letters")
+    findings = list(create_topics(admin, names, Wish(partitions=2)))
+    assert [finding.fact.partition(":")[0] for finding in findings] == ["exists", "created", "created"]

@@ -267,6 +267,7 @@ def test_a_native_job_comes_first() -> None:
         (wrapped(data_base64=5), "$.data_base64: expected str, got int"),
         (wrapped(data_base64=base64.b64encode(b"\xff\xd8").decode()), "$.data_base64: JSON is malformed"),
         (wrapped(data_base64=base64.b64encode(b'"\xff"').decode()), "$.data_base64: "),
+        (wrapped(data_base64=base64.b64encode(b"[" * 129).decode()), "$.data_base64: nested too deep"),
         (wrapped(data=json.loads(wrapped(data=json.loads(records(created()))))), "$.data.schema: required, missing"),
         (b'{"Records": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "$: nested too deep"),
     ],

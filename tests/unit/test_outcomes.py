@@ -64,7 +64,7 @@ def test_a_repeated_failure_counts_how_often_it_was_redriven() -> None:
         ("__connect.errors.topic", None, "no header __connect.errors.topic"),
         ("inspection-error-reason", None, "no header inspection-error-reason"),
         ("__connect.errors.offset", b"-3x", "__connect.errors.offset is '-3x'"),
-        ("inspection-job-index", b"\xff", "inspection-job-index is"),
+        ("__connect.errors.partition", b"\xff", "__connect.errors.partition is"),
         ("__connect.errors.partition", b"1" * 5000, "__connect.errors.partition is '1111"),
     ],
 )
@@ -77,13 +77,24 @@ def test_what_is_no_dead_letter_is_named(name: str, value: bytes | None, fact: s
         read_dead_letter(broken)
 
 
-@pytest.mark.parametrize("value", [None, b"", b"\xff", b"[]", b'{"schema": "inspection.result/2"}'])
+@pytest.mark.parametrize(
+    "value", [None, b"", b"\xff", b"[]", b'{"schema": "inspection.result/2"}', b'{"x": ' + b"[" * 100_000]
+)
 def test_what_is_no_result_is_named(value: bytes | None) -> None:
     with pytest.raises(NotAnOutcome, match="record results/0/9 is no result"):
         read_result(Record("results", 0, 9, 0, None, value))
 
 
-def test_a_count_of_redrives_that_is_none_hides_no_dead_letter() -> None:
-    strange = replace(JOB, headers=(("inspection-redriven-count", b"many"),))
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("inspection-redriven-count", b"many"),
+        ("inspection-redriven-count", b"9" * 5000),
+        ("inspection-job-index", b"abc"),
+        ("inspection-original-omitted", b"true"),
+    ],
+)
+def test_whatever_headers_a_job_was_published_with_its_dead_letter_is_read_whole(header: tuple[str, bytes]) -> None:
+    view = read_dead_letter(lying(letter(record=replace(JOB, headers=(header,)))))
 
-    assert read_dead_letter(lying(letter(record=strange))).redriven == 0
+    assert (view.redriven, view.index, view.is_complete) == (0, None, True)

@@ -323,3 +323,19 @@ def test_a_command_that_inspects_nothing_needs_no_buckets_and_keeps_those_that_a
     for text in ("", "images:\n", "images: {max_side: 100}\n"):
         place.file(text)
         assert load(inspects=False).images.allowed_buckets == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "key"),
+    [
+        ("CONSUMER__S3__ENDPOINT_URL", f"http://user:{SECRET}@store:8333", "s3.endpoint_url"),
+        ("CONSUMER__KAFKA__BOOTSTRAP_SERVERS", f"user:{SECRET}@broker:9092", "kafka.bootstrap_servers"),
+        ("CONSUMER__S3", SECRET, "s3"),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(place: Place, variable: str, text: str, key: str) -> None:
+    place.variable(variable, text)
+
+    (problem,) = problems()
+    assert problem.startswith(f"{key}: ")
+    assert SECRET not in problem

@@ -1,10 +1,14 @@
 """What does `consumer publish` say and end with, on the mock cluster and a store that does as it is told?"""
 
+import errno
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +18,16 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from consumer.__main__ import app
+from consumer.errors import Unavailable
+from consumer.images import upload
 from consumer.kafka.publisher import Publisher
 from consumer.kafka.reader import Reader
 from consumer.publishing import publication
 from consumer.settings import load
 from tests.rigs.listing import ListedBucket
-from tests.unit.images.stub import StubStore, s3_error
+from tests.unit.images.stub import StubStore, answer, s3_error
 
+ROOT = Path(__file__).parents[3]
 NOBODY = "127.0.0.1:9"
 URI = "s3://parts/line-3/0001.jpg"
 Publish = Callable[..., Result]
@@ -65,6 +72,8 @@ def published() -> list[dict[str, Any]]:
         ((".", "--to", "parts/a"), b"", 2, "error: --to: expected s3://bucket/prefix, got 'parts/a'"),
         (("s3://", "--dry-run"), b"", 2, "error: SOURCE: expected s3://bucket/prefix, got 's3://'"),
         (("s3://Parts/a",), b"", 2, "error: SOURCE: 'Parts' is no bucket name that S3 allows"),
+        (("s3://parts/\udcff",), b"", 2, r"error: SOURCE: '\udcff' is not valid UTF-8"),
+        (("s3://parts/", "--start-after", "\udcff"), b"", 2, r"error: --start-after: '\udcff' is not valid UTF-8"),
         (("-", "--to", "s3://parts"), b"", 2, "error: --to: images are uploaded from a folder alone, not from -"),
         (("-", "--start-after", "a"), b"", 2, "error: --start-after: a prefix alone"),
         (("-",), b"\n \n", 1, "error: stdin: nothing to publish"),
@@ -196,6 +205,135 @@ def test_jobs_that_were_not_sent_are_named_and_can_be_sent_again(
     assert sorted(str(job["image"]) for job in published()) == sorted(["s3://parts/large.jpg", URI, URI])
 
 
+FIRST_PAGE = answer(
+    b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>7</NextContinuationToken>"
+    b"<Contents><Key>line-3/1.jpg</Key><Size>3</Size></Contents><Contents><Key>line-3/2.jpg</Key><Size>3</Size></Contents>"
+    b"<Contents><Key>line-3/../3.jpg</Key><Size>3</Size></Contents></ListBucketResult>"
+)
+
+
+def signalled(stub: StubStore, one: signal.Signals) -> Iterable[bytes]:
+    """The person loses patience with a store that says nothing."""
+    os.kill(os.getpid(), one)
+    yield from stub.stall()
+
+
+def named_file(said: str) -> list[str]:
+    """The image keys in the file that was named, which is removed."""
+    file = Path(said.split("consumer publish - < ")[1].split(maxsplit=1)[0])
+    keys = [json.loads(line)["image"]["key"] for line in file.read_bytes().splitlines()]
+    file.unlink()
+    return keys
+
+
+def test_when_the_source_fails_what_was_taken_and_what_was_not_sent_is_said_first(
+    publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUMER__KAFKA__EXTRA", '{"message.max.bytes": 2000}')
+    with StubStore() as stub:
+        monkeypatch.setenv("CONSUMER__S3__ENDPOINT_URL", stub.endpoint_url)
+        stub.say(FIRST_PAGE, s3_error("403 Forbidden", "AccessDenied"))
+        result = publish("s3://parts/line-3/", "--metadata", json.dumps("x" * 3000))
+
+    assert result.exit_code == 2
+    assert result.stdout.startswith("published 0 jobs to inspection.jobs in ")
+    assert "skipped: names that cannot be fetched 1" in result.stdout
+    left_out, told, error = result.stderr.splitlines()
+    assert left_out.startswith("warning: left out: key 'line-3/../3.jpg' of bucket parts has a '.' or '..' segment")
+    assert told.startswith("the last job taken was s3://parts/line-3/2.jpg; 2 of 2 jobs were not sent (s3://parts/")
+    assert error == "error: s3://parts/line-3/ cannot be listed: AccessDenied (said the stub)"
+    assert named_file(told) == ["line-3/1.jpg", "line-3/2.jpg"]
+
+
+def test_when_the_outcomes_cannot_be_read_what_was_sent_is_said_first(
+    publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise Unavailable("broker", "kafka broker is gone")
+
+    monkeypatch.setattr(publication.Publication, "wait", fail)
+
+    result = publish("-", input=f"{URI}\n{URI}\n".encode())
+
+    assert result.exit_code == 3
+    assert result.stdout.startswith("published 2 jobs to inspection.jobs in ")
+    assert result.stderr.splitlines() == [f"the last job taken was {URI}", "error: kafka broker is gone"]
+
+
+def test_a_signal_ends_a_listing_that_hangs_and_says_how_far_it_came(
+    publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StubStore() as stub:
+        monkeypatch.setenv("CONSUMER__S3__ENDPOINT_URL", stub.endpoint_url)
+        stub.say(FIRST_PAGE, partial(signalled, stub, signal.SIGTERM))
+        result = publish("s3://parts/line-3/")
+
+    assert result.exit_code == 130
+    assert result.stdout.startswith("published 2 jobs to inspection.jobs in ")
+    assert result.stderr.splitlines()[-1] == "interrupted; the last job taken was s3://parts/line-3/2.jpg"
+
+
+def test_a_signal_ends_an_upload_that_hangs(
+    publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The threads that hang in it keep neither the command nor the process."""
+    monkeypatch.setattr(upload, "_FAREWELL", 0.1)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with StubStore() as stub:
+        monkeypatch.setenv("CONSUMER__S3__ENDPOINT_URL", stub.endpoint_url)
+        stub.say(partial(signalled, stub, signal.SIGINT))
+        result = publish(".", "--to", "s3://parts/line-3")
+        hanging = [thread for thread in threading.enumerate() if thread.name.startswith("upload")]
+        assert hanging
+        assert all(thread.daemon for thread in hanging)
+
+    assert result.exit_code == 130
+    assert result.stderr.startswith("interrupted; 0 images are uploaded, no job is published; ")
+
+
+def test_a_full_disk_is_said_in_the_line_that_names_what_was_not_sent(
+    publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUMER__KAFKA__EXTRA", '{"message.max.bytes": 2000}')
+    large = json.dumps({"image": "s3://parts/large.jpg", "metadata": "x" * 3000})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        result = publish("-", input=f"{URI}\n{large}\n{URI}\n".encode())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: 1 of 3 jobs were not sent (s3://parts/large.jpg: MSG_SIZE_TOO_LARGE")
+    assert result.stderr.endswith("), 2 were acknowledged; no file has them: File too large\n")
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_was_not_sent_is_named_though_the_summary_cannot_be_written(
+    publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("CONSUMER__KAFKA__EXTRA", '{"message.max.bytes": 2000}')
+    monkeypatch.setattr("consumer.commands.publish.write_line", fail)
+    large = json.dumps({"image": {"bucket": "parts", "key": "large.jpg"}, "metadata": "x" * 3000})
+
+    result = publish("-", "--json", input=large.encode())
+
+    assert result.exit_code == 1
+    told, error = result.stderr.splitlines()
+    assert named_file(told) == ["large.jpg"]
+    assert error == "error: output: No space left on device"
+
+
+def test_a_closed_stdin_is_one_line(publish: Publish) -> None:
+    command = f'"{sys.executable}" -m consumer publish - <&-'
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (2, "error: -: stdin is closed\n")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_million_objects_take_no_more_memory_than_ten_thousand(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,9 +341,7 @@ def test_a_million_objects_take_no_more_memory_than_ten_thousand(broker: str, mo
     with ListedBucket(0) as bucket:
         monkeypatch.setenv("CONSUMER__S3__ENDPOINT_URL", bucket.endpoint_url)
         for bucket.count in (10_000, 1_000_000):
-            done = subprocess.run(
-                [sys.executable, "-c", MEASURED], cwd=Path(__file__).parents[3], capture_output=True, check=True
-            )
+            done = subprocess.run([sys.executable, "-c", MEASURED], cwd=ROOT, capture_output=True, check=True)
             said = json.loads(done.stdout)
             assert said["published"] == bucket.count
             peaks[bucket.count] = int(done.stderr)

@@ -41,6 +41,16 @@ def test_a_server_that_ends_at_once_is_told_with_its_last_line(tmp_path: Path, m
     weed.stop()
 
 
+def test_all_that_it_writes_by_itself_goes_into_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_binary(tmp_path, monkeypatch, 'echo "$1 $TMPDIR"; exit 3')
+    weed = a_weed(tmp_path)
+    weed.start()
+
+    with pytest.raises(Unavailable, match=rf"-logdir={tmp_path} {tmp_path}$"):
+        weed.wait(within=10)
+    weed.stop()
+
+
 def test_a_server_that_does_not_answer_is_given_up_and_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_binary(tmp_path, monkeypatch, "exec sleep 1000")
     weed = a_weed(tmp_path)

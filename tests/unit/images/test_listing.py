@@ -60,6 +60,30 @@ def test_what_cannot_be_listed_is_named_with_the_reason(
     assert len(stub.requests) == (1 if error is SettingsError else objects.ATTEMPTS)
 
 
+@pytest.mark.parametrize(
+    ("token", "fault"),
+    [("", "no NextContinuationToken"), ("<NextContinuationToken>7</NextContinuationToken>", "the same .* again")],
+)
+def test_a_store_that_does_not_say_where_it_goes_on_is_named(stub: StubStore, token: str, fault: str) -> None:
+    stub.say(
+        answer(PAGE.replace("<IsTruncated>false</IsTruncated>", f"<IsTruncated>true</IsTruncated>{token}").encode())
+    )
+
+    with pytest.raises(Unavailable, match=f"s3://parts/ cannot be listed to its end: .*{fault}"):
+        list(itertools.islice(listed(access_to(stub.endpoint_url), "parts"), 100))
+
+
+def test_a_later_page_that_does_not_say_where_it_goes_on_is_named_too(stub: StubStore) -> None:
+    cut = PAGE.replace("<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated>")
+    stub.say(
+        answer(cut.replace("<Contents>", "<NextContinuationToken>7</NextContinuationToken><Contents>", 1).encode()),
+        answer(cut.encode()),
+    )
+
+    with pytest.raises(Unavailable, match=r"gives no NextContinuationToken$"):
+        list(listed(access_to(stub.endpoint_url), "parts"))
+
+
 def test_every_object_of_many_pages_comes_once_and_in_order() -> None:
     with ListedBucket(2500) as bucket:
         found = [one.key for one in listed(access_to(bucket.endpoint_url), "big", "line-3/")]

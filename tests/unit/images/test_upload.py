@@ -3,13 +3,14 @@
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from consumer.errors import SettingsError
 from consumer.images import objects
+from consumer.images import upload as module
 from consumer.images.access import S3Access
 from consumer.images.upload import Uploaded, content_type, upload
 from consumer.settings import S3Settings
@@ -85,6 +86,27 @@ def test_images_are_drawn_from_a_bounded_window_ahead(stub: StubStore) -> None:
     assert drawn <= 40
     uploads.close()  # type: ignore[attr-defined]  # a generator
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("upload")]
+
+
+def test_what_has_not_begun_when_it_ends_is_not_sent(stub: StubStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FAREWELL", 0.0)
+    there = answer(headers=(f'ETag: "{hashlib.md5(b"x").hexdigest()}"',))
+    is_over = threading.Event()
+
+    def late() -> Iterable[bytes]:
+        is_over.wait()
+        yield there
+
+    stub.say(there, late, there)
+    uploads = upload(access_to(stub), "parts", [(f"{number}.jpg", b"x") for number in range(50)], parallel=1)
+    assert next(uploads).key == "0.jpg"
+    uploads.close()  # type: ignore[attr-defined]  # a generator
+    is_over.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("upload"):
+            thread.join()
+
+    assert len(stub.requests) <= 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from consumer.errors import Unavailable
+from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.publisher import Acknowledged, Publisher, Refused, Report
 from consumer.settings import Settings
 
@@ -135,6 +135,13 @@ def test_once_it_stops_nothing_is_waited_for_and_all_is_reported() -> None:
 def test_a_broker_that_does_not_answer_is_named() -> None:
     with pytest.raises(Unavailable, match=r"kafka broker 127\.0\.0\.1:1 does not answer: .*refused"):
         Publisher(settings_for("127.0.0.1:1"), timeout=0.5)
+
+
+@pytest.mark.parametrize("name", ["message.timeout.ms", "delivery.timeout.ms"])
+@pytest.mark.parametrize("endless", [0, "0"])
+def test_a_record_that_would_be_waited_for_without_end_is_refused(cluster: str, name: str, endless: object) -> None:
+    with pytest.raises(SettingsError, match=rf"kafka\.extra\.{name}: 0 waits without end"):
+        Publisher(settings_for(cluster, **{name: endless}), topic="endless")
 
 
 def start_cluster() -> tuple[Producer, str]:

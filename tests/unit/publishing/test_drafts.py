@@ -157,3 +157,16 @@ def test_the_record_key_is_what_was_chosen(choice: KeyChoice, key: bytes | None)
 
 def test_a_job_without_an_id_has_no_key_of_it() -> None:
     assert Template().of_line(URI).key("job-id") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"s3://parts/a/../b.jpg", b"s3://parts/a\x00.jpg", b"s3://parts/./a", b'{"image": "s3://parts/a\\u001b.jpg"}'],
+)
+def test_an_image_that_no_client_can_ask_for_is_a_wrong_line(line: bytes) -> None:
+    with pytest.raises(SettingsError, match=r"stdin line 2: \$\.image: key .* of bucket parts has "):
+        lines(URI, line)
+
+
+def test_odd_slashes_can_be_asked_for() -> None:
+    assert [draft.image.key for draft in lines(b"s3://parts//a//b.jpg")] == ["/a//b.jpg"]

@@ -57,5 +57,15 @@ def test_what_is_settled_or_foreign_is_not_kept() -> None:
     assert kept(awaited) == 0
 
 
+def test_where_none_of_ours_lands_other_peoples_outcomes_take_no_memory_without_end() -> None:
+    awaited = Awaited()
+    for offset in range(30_000):
+        awaited.settle(7, offset, None)
+    assert kept(awaited) <= 10_000
+
+    awaited.expect(7, 29_999)
+    assert awaited.results == 1
+
+
 def kept(awaited: Awaited) -> int:
     return sum(len(places) for kept in (awaited._open, awaited._early) for places in kept.values())

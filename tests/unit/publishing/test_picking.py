@@ -58,12 +58,38 @@ def test_a_folder_lies_below_its_prefix(tmp_path: Path, prefix: str, key: str) -
     assert keys_of(tmp_path, Selection(), prefix) == [key]
 
 
-@pytest.mark.parametrize("name", [b"\xff.jpg", b"new\nline.jpg"])
-def test_a_file_whose_name_cannot_be_a_key_is_named_before_anything_is_uploaded(tmp_path: Path, name: bytes) -> None:
-    Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")  # noqa: PTH118  # bytes
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [(b"\xff.jpg", r"key 'line-3/\udcff.jpg' of bucket parts is not valid Unicode"), (b"new\nline.jpg", "control")],
+)
+def test_a_file_whose_name_cannot_be_a_key_is_named_and_left_out(tmp_path: Path, name: bytes, why: str) -> None:
+    for one in (name, b"good.jpg"):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), one))).write_bytes(b"x")  # noqa: PTH118  # bytes
+    said: list[str] = []
+    selection = Selection(warn=said.append)
 
-    with pytest.raises(SettingsError, match=r"a file cannot be uploaded: key 'line-3/.*"):
-        keys_of(tmp_path, Selection())
+    assert keys_of(tmp_path, selection) == ["line-3/good.jpg"]
+    assert selection.skipped == {"names that cannot be fetched": 1}
+    assert why in said[0]
+
+
+def test_only_the_first_names_that_cannot_be_fetched_are_said() -> None:
+    said: list[str] = []
+    selection = Selection(warn=said.append)
+
+    taken = [
+        key
+        for key in ("a/../b.jpg", "a\0.jpg", "./c.jpg", "x\n.jpg", "a//b.jpg", "/a.jpg")
+        if selection.takes_key("parts", key)
+    ]
+
+    assert taken == ["a//b.jpg", "/a.jpg"]
+    assert selection.skipped == {"names that cannot be fetched": 4}
+    assert [one.split(" of bucket")[0] for one in said] == [
+        "left out: key 'a/../b.jpg'",
+        "left out: key 'a\\x00.jpg'",
+        "left out: key './c.jpg'",
+    ]
 
 
 def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
@@ -78,6 +104,6 @@ def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
 def test_a_location_is_a_bucket_with_or_without_a_prefix() -> None:
     assert location("s3://parts", "--to") == Location("parts", "")
     assert location("s3://parts/a//b", "--to") == Location("parts", "a//b")
-    for wrong in ("parts/a", "s3:/parts", "s3://", "https://parts/a", "s3://Parts/a"):
+    for wrong in ("parts/a", "s3:/parts", "s3://", "https://parts/a", "s3://Parts/a", "s3://parts/\udcff"):
         with pytest.raises(SettingsError, match=r"^--to: "):
             location(wrong, "--to")

@@ -1,7 +1,10 @@
 """Is every job of a publication acknowledged, or kept to be sent again?"""
 
-import threading
+import contextlib
+import resource
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from consumer.errors import Unavailable
 from consumer.kafka.publisher import Refused, Report
 from consumer.publishing.drafts import Draft, Template
 from consumer.publishing.publication import Pacer, Publication, Unsent, open_publication
+from consumer.publishing.stopping import Stopping
 from consumer.settings import Settings
 
 QUICK = {"message.timeout.ms": 1000}
@@ -137,11 +141,72 @@ def test_what_fails_in_the_listing_comes_through_after_all_before_it_is_acknowle
 
 
 def test_stopping_takes_no_more_jobs_and_waits_for_those_taken(cluster: Cluster) -> None:
-    stopping = threading.Event()
+    stopping = Stopping()
     with open_publication(cluster.settings(), stopping=stopping) as publication:
-        publication.run(stopping_behind(5, stopping.set))
+        publication.run(stopping_behind(5, stopping.event.set))
 
     assert (publication.taken, publication.acknowledged, publication.unsent.count) == (5, 5, 0)
+
+
+class SilentPublisher(LatePublisher):
+    """Nothing is acknowledged; the person loses patience the second time they wait."""
+
+    def __init__(self, stopping: Stopping) -> None:
+        super().__init__()
+        self.stopping = stopping
+        self.waits = 0
+
+    def flush(self, timeout: float | None = None) -> int:  # type: ignore[override]
+        self.waits += timeout is not None
+        if self.waits == 2:
+            self.stopping.at_once.set()
+        assert self.waits <= 2, "it still waits"
+        return len(self.reports)
+
+    def give_up(self) -> None:
+        super().flush(None)
+
+
+def test_one_in_a_hurry_waits_no_longer_and_all_is_kept() -> None:
+    stopping = Stopping()
+    with Unsent() as unsent:
+        publication = Publication(SilentPublisher(stopping), unsent, stopping=stopping)  # type: ignore[arg-type]
+        publication.run(stopping_behind(2, stopping.event.set))
+
+    assert kept(publication) == [draft.value for draft in DRAFTS[:2]]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As a full disk does, a write fails in the middle."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_all_unsent_jobs_are_counted_and_the_file_holds_whole_lines() -> None:
+    with Unsent() as unsent, files_of_at_most(200):
+        for draft in DRAFTS:
+            unsent.add(draft, "gone")
+
+    assert unsent.path is not None
+    lines = unsent.path.read_bytes().splitlines()
+    unsent.path.unlink()
+    assert (unsent.count, unsent.kept, unsent.fault) == (20, len(lines), "File too large")
+    assert lines == [draft.value for draft in DRAFTS[: len(lines)]]
+    assert 0 < len(lines) < 20
+
+
+def test_a_file_that_holds_nothing_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Unsent() as unsent, files_of_at_most(10):
+        unsent.add(DRAFTS[0], "gone")
+
+    assert (unsent.count, unsent.kept, unsent.path) == (1, 0, None)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Clock:
