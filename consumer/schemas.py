@@ -34,6 +34,7 @@ def _schema(message: type, name: str) -> dict[str, Any]:
 def _asyncapi() -> dict[str, Any]:
     """AsyncAPI 3: the three topics, what is on them, and who writes and reads it."""
     text = {"type": "string"}
+    redriven = {f"inspection-redriven-{what}": text for what in ("by", "at", "count", "from")}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Inspection consumer", "version": "1", "license": {"name": "Apache-2.0"}},
@@ -52,7 +53,9 @@ def _asyncapi() -> dict[str, Any]:
             "messages": {
                 "job": {
                     "payload": {"$ref": "./inspection.job.v1.schema.json"},
-                    "headers": _headers({"inspection-job-id": text, "traceparent": text, "tracestate": text}),
+                    "headers": _headers(
+                        {**redriven, "inspection-job-id": text, "traceparent": text, "tracestate": text}
+                    ),
                 },
                 "event": {
                     "summary": "What a store tells of objects: one job for each that was written (docs/events.md).",
@@ -60,6 +63,7 @@ def _asyncapi() -> dict[str, Any]:
                     "headers": _headers(
                         {
                             "inspection-job-id": text,
+                            **redriven,
                             "inspection-job-index": text,
                             "traceparent": text,
                             "tracestate": text,
