@@ -213,8 +213,9 @@ FIRST_PAGE = answer(
 
 
 def signalled(stub: StubStore, one: signal.Signals) -> Iterable[bytes]:
-    """The person loses patience with a store that says nothing."""
-    os.kill(os.getpid(), one)
+    """The person loses patience with a store that says nothing; once, whoever asks again and when."""
+    if signal.getsignal(one) not in (signal.SIG_DFL, signal.default_int_handler):  # the command still listens
+        os.kill(os.getpid(), one)
     yield from stub.stall()
 
 
