@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import socket
 
 import pytest
 from typer.testing import CliRunner
@@ -10,10 +9,8 @@ from typer.testing import CliRunner
 from consumer.__main__ import app
 from consumer.commands import deadletters
 from consumer.commands.status import _check
-from consumer.errors import CheckFailed, Unavailable
+from consumer.errors import CheckFailed
 from consumer.kafka.reader import Reader
-from consumer.kafka.rights import group_rights
-from consumer.settings import load
 from consumer.watching.lag import PartitionLag, Standing, total_of
 
 
@@ -108,12 +105,3 @@ def test_a_user_without_a_name_redrives_by_number(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(getpass, "getuser", nobody)
 
     assert deadletters._user() == str(os.getuid())
-
-
-def test_whoever_asks_for_a_group_gives_up_by_himself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were it librdkafka's own time-out, an answer that came after it would abort the process (librdkafka#4605)."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("CONSUMER__KAFKA__BOOTSTRAP_SERVERS", f"127.0.0.1:{silent.getsockname()[1]}")
-
-        with pytest.raises(Unavailable, match=r"group inspection: no answer within 0\.3 s"):
-            group_rights(load(inspects=False), timeout=0.3)
