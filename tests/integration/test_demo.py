@@ -81,7 +81,7 @@ class Demo:
     def wait_for_both(self) -> None:
         """Return when the store and a consumer run."""
         wait_until(
-            lambda: bool(self.processes("weed mini")) and bool(self.processes("consumer run")),
+            lambda: bool(self.processes("weed", " mini ")) and bool(self.processes("consumer run")),
             within=60,
             what=lambda: f"store and consumer run\n{self.errors.read_text()}",
         )
