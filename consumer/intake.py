@@ -66,7 +66,7 @@ def name_of(record: Record, index: int | None = None) -> str:
     name = _header_id(record)
     if name and (index is None or record.header(JOB_INDEX_HEADER) is not None):
         return name
-    name = name or f"{record.topic}/{record.partition}/{record.offset}"
+    name = name or record.coordinates
     return name if index is None else f"{name}/{index}"
 
 

@@ -39,6 +39,11 @@ class Record:
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def coordinates(self) -> str:
+        """Where it lies: topic/partition/offset."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
     def header(self, name: str) -> bytes | None:
         """The last header of that name (Kafka's rule for repeated names), or None."""
         for header_name, value in reversed(self.headers):
@@ -64,8 +69,13 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes that a topic's `max.message.bytes` is held against, before compression (batch overhead included)."""
-        headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers + 128
+        return size_of(self.value, self.key, self.headers)
+
+
+def size_of(value: bytes | None, key: bytes | None, headers: Headers) -> int:
+    """See `Message.size`."""
+    named = sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)
+    return len(value or b"") + len(key or b"") + named + 128
 
 
 # --- jobs -----------------------------------------------------------------------------------------------------
@@ -112,6 +122,11 @@ class Source(Struct, frozen=True):
     offset: int
     index: int
     timestamp_ms: int
+
+    @property
+    def coordinates(self) -> str:
+        """Where the job's record lies: topic/partition/offset."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)

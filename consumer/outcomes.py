@@ -9,6 +9,7 @@ import msgspec
 
 from consumer.errors import ConsumerError
 from consumer.messages import JOB_ID_HEADER, JOB_INDEX_HEADER, Headers, Record, ResultMessage, Source
+from consumer.settings import TopicSettings
 
 CONNECT_PREFIX = "__connect.errors."
 ERROR_PREFIX = "inspection-error-"
@@ -45,6 +46,11 @@ class DeadLetterView:
         """The headers of the job without those that tell of the failure; id and index of the job are kept."""
         dropped = (CONNECT_PREFIX, ERROR_PREFIX, ORIGINAL_PREFIX)
         return tuple(header for header in self.record.headers if not header[0].startswith(dropped))
+
+
+def read_outcome(record: Record, topics: TopicSettings) -> ResultMessage | DeadLetterView:
+    """By the topic that it lies on. Raises NotAnOutcome."""
+    return read_dead_letter(record) if record.topic == topics.dead_letters else read_result(record)
 
 
 def read_result(record: Record) -> ResultMessage:
@@ -104,4 +110,4 @@ def _lenient(record: Record, name: str) -> int | None:
 
 
 def _place(record: Record) -> str:
-    return f"record {record.topic}/{record.partition}/{record.offset}"
+    return f"record {record.coordinates}"

@@ -106,7 +106,7 @@ def show(
         found = 0
         for seen, letter in _read(loaded, Choice(), "earliest"):
             record = seen.record
-            if place not in (f"{record.topic}/{record.partition}/{record.offset}", letter.job_id, seen.coordinates):
+            if place not in (record.coordinates, letter.job_id, seen.coordinates):
                 continue
             if as_json:
                 write_line(page_of(seen))

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     Supply = FolderImages | PrefixImages | Lines
 
 PATIENCE = 120.0
-KeyChoice = Literal[
-    "none", "image", "folder", "job-id"
-]  # that of consumer.publishing.drafts, which help need not import
+# That of consumer.publishing.drafts, which help need not import.
+KeyChoice = Literal["none", "image", "folder", "job-id"]
 
 
 def publish(

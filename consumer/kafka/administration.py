@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.client import MISSING_ACL, REFUSED_CREDENTIALS, admin_properties, describe, make, missing_right
-from consumer.kafka.topics import MAY_NOT_ASK, MOCK_CLUSTER, ask_metadata
+from consumer.kafka.topics import MAY_NOT_ASK, ask_metadata, is_mock
 from consumer.retry import delays
 from consumer.settings import Settings
 
@@ -81,12 +81,11 @@ class Administration:
     def cluster(self) -> Cluster:
         metadata = self._metadata()
         brokers = tuple(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values())
-        return Cluster(str(metadata.cluster_id), brokers, str(metadata.cluster_id).startswith(MOCK_CLUSTER))
+        return Cluster(str(metadata.cluster_id), brokers, is_mock(metadata))
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those that exist, by their names. Raises SettingsError for one that may not be described."""
         metadata = self._metadata()
-        is_mock = str(metadata.cluster_id).startswith(MOCK_CLUSTER)  # it has no controller to be asked
         found = {}
         for name in names:
             topic = metadata.topics.get(name)
@@ -94,7 +93,7 @@ class Administration:
                 raise SettingsError(f"no right to describe topic {name}: {describe(topic.error)}")
             if topic is not None and topic.partitions:
                 replicas = min(len(partition.replicas) for partition in topic.partitions.values())
-                in_force = None if is_mock else self._settings_of(ResourceType.TOPIC, name)
+                in_force = None if is_mock(metadata) else self._settings_of(ResourceType.TOPIC, name)
                 found[name] = Topic(name, len(topic.partitions), replicas, in_force)
         return found
 
@@ -130,13 +129,7 @@ class Administration:
         raise Unavailable("broker", f"topic {name} was made, but the brokers do not show it with all its partitions")
 
     def _metadata(self) -> ClusterMetadata:
-        def list_topics() -> ClusterMetadata:
-            try:
-                return self._admin.list_topics(timeout=self._timeout)
-            finally:
-                self._admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
-
-        return ask_metadata(self._settings, list_topics, self._refusals)
+        return ask_metadata(self._settings, self._admin, self._refusals, timeout=self._timeout)
 
     def _settings_of(self, kind: ResourceType, name: str) -> Mapping[str, str] | None:
         resource = ConfigResource(kind, name)

@@ -9,27 +9,25 @@ from typing import Any, Self, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.client import (
     MISSING_ACL,
-    REFUSED_CREDENTIALS,
     admin_properties,
     describe,
     make,
     missing_right,
     producer_properties,
 )
-from consumer.kafka.topics import MAY_NOT_ASK, MOCK_CLUSTER
-from consumer.messages import Headers
+from consumer.kafka.topics import ask_metadata, size_limits
+from consumer.messages import Headers, size_of
 from consumer.settings import Settings
 
 TIMEOUT = 10.0
 ANSWER_TIMEOUT = 30.0
 """A restart of the only broker is outlived; after it a record is given up, with its reason."""
 
-_OVERHEAD = 128  # of a batch and a record in it, as in messages.Message.size
 _POLL = 0.1
 _BATCH = 1_000_000
 _OF_RECORD = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE})
@@ -76,12 +74,11 @@ class Publisher:
         self.topic = topic or settings.topics.jobs
         self._servers = settings.kafka.bootstrap_servers
         self._stopping = stopping or threading.Event()
-        self._refusals: list[KafkaError] = []
-        admin = make(AdminClient, admin_properties(settings) | {"error_cb": self._refusals.append})
-        metadata = self._metadata(admin, timeout)
+        refusals: list[KafkaError] = []
+        admin = make(AdminClient, admin_properties(settings) | {"error_cb": refusals.append})
+        metadata = ask_metadata(settings, admin, refusals, topic=self.topic, timeout=timeout)
         self._turns = itertools.cycle(range(self._count_partitions(metadata)))
-        is_mock = str(metadata.cluster_id).startswith(MOCK_CLUSTER)
-        self.max_bytes = None if is_mock else self._size_limit(admin, timeout)
+        self.max_bytes = size_limits(admin, [self.topic], metadata, timeout=timeout)[self.topic]
         self.waiting = 0
         """Records whose report has not come."""
         self._producer = make(Producer, self._properties(settings))
@@ -106,7 +103,7 @@ class Publisher:
 
         It waits while too many records wait for the broker already. Raises nothing: what is wrong is reported.
         """
-        if self.max_bytes is not None and (size := _size(value, key, headers)) > self.max_bytes:
+        if self.max_bytes is not None and (size := size_of(value, key, headers)) > self.max_bytes:
             fact = f"it has {size} bytes, limit {self.max_bytes} (max.message.bytes of {self.topic})"
             on_done(Refused(fact, is_at_fault=True))
             return
@@ -180,13 +177,6 @@ class Publisher:
         patient = {"message.timeout.ms": settings.kafka.extra.get("message.timeout.ms", int(ANSWER_TIMEOUT * 1000))}
         return own | producer_properties(settings) | quiet | patient
 
-    def _metadata(self, admin: AdminClient, timeout: float) -> ClusterMetadata:
-        try:
-            return admin.list_topics(self.topic, timeout=timeout)
-        except KafkaException as error:
-            admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
-            raise self._verdict([*self._refusals, error.args[0]]) from error
-
     def _count_partitions(self, metadata: ClusterMetadata) -> int:
         found = metadata.topics[self.topic]
         trouble: KafkaError | None = found.error
@@ -198,31 +188,8 @@ class Publisher:
             raise Unavailable("broker", f"topic {self.topic} has no partitions to be seen yet on {self._servers}")
         return len(found.partitions)
 
-    def _verdict(self, troubles: list[KafkaError]) -> SettingsError | Unavailable:
-        for trouble in troubles:
-            if trouble.code() in REFUSED_CREDENTIALS:
-                return SettingsError(f"kafka: {self._servers} refuses the credentials: {describe(trouble)}")
-        return Unavailable("broker", f"kafka broker {self._servers} does not answer: {describe(troubles[0])}")
-
-    def _size_limit(self, admin: AdminClient, timeout: float) -> int | None:
-        """The topic's `max.message.bytes`; None where we may not ask, and the broker alone judges."""
-        resource = ConfigResource(ResourceType.TOPIC, self.topic)
-        try:
-            (future,) = admin.describe_configs([resource], request_timeout=timeout).values()
-            return int(future.result()["max.message.bytes"].value)
-        except KafkaException as error:
-            if error.args[0].code() in MAY_NOT_ASK:
-                return None
-            raise Unavailable("broker", f"topic {self.topic}: {describe(error.args[0])}") from error
-
 
 def _check_patience(settings: Settings) -> None:
     for name in ("message.timeout.ms", "delivery.timeout.ms"):  # one property with two names
         if str(settings.kafka.extra.get(name)).strip() == "0":
             raise SettingsError(f"kafka.extra.{name}: 0 waits without end for a broker that is gone")
-
-
-def _size(value: bytes | None, key: bytes | None, headers: Headers) -> int:
-    """Bytes that `max.message.bytes` is held against, before compression."""
-    named = sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)
-    return len(value or b"") + len(key or b"") + named + _OVERHEAD

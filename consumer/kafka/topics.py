@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
@@ -30,7 +29,7 @@ DEAD_LETTER_MARGIN = 64 * 1024  # a dead letter is the job and the headers that 
 SINGLE_TIMEOUT = 0.1
 SINGLES = 8  # together they may block the loop for as long as one call may
 
-MOCK_CLUSTER = "mockCluster"  # how the id of librdkafka's own begins: it has no controller to be asked for limits
+_MOCK_CLUSTER = "mockCluster"  # how the id of librdkafka's own begins: it has no controller to be asked for limits
 
 MAY_NOT_ASK = frozenset({*MISSING_ACL, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
 
@@ -63,16 +62,11 @@ def read_topics(settings: Settings, *, timeout: float) -> Topics:
     if len(set(names)) < len(names):
         raise SettingsError(f"topics: jobs, results and dead_letters must differ, got {', '.join(names)}")
 
-    def list_topics() -> ClusterMetadata:
-        try:
-            return admin.list_topics(timeout=timeout)
-        finally:
-            admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
-
-    metadata = ask_metadata(settings, list_topics, refusals)
+    metadata = ask_metadata(settings, admin, refusals, timeout=timeout)
     partitions = _partition_counts(settings, metadata)
-    is_mock = str(metadata.cluster_id).startswith(MOCK_CLUSTER)
-    sizes = dict.fromkeys(names) if is_mock else _size_limits(admin, names, timeout)
+    sizes = size_limits(admin, names, metadata, timeout=timeout)
+    if not is_mock(metadata):
+        _warn_of_unknown(sizes)
     _refuse_small_dead_letters(names[0], sizes[names[0]], names[2], sizes[names[2]])
     jobs, results, dead_letters = names
     return Topics(
@@ -161,12 +155,20 @@ def _refuse_small_dead_letters(jobs: str, job_bytes: int | None, dead_letters: s
 
 
 def ask_metadata(
-    settings: Settings, list_topics: Callable[[], ClusterMetadata], refusals: list[KafkaError]
+    settings: Settings,
+    admin: AdminClient,
+    refusals: list[KafkaError],
+    *,
+    topic: str | None = None,
+    timeout: float,
 ) -> ClusterMetadata:
+    """That of all topics, or of one; `refusals` is where the client's error_cb puts what it hears. Raises SettingsError
+    for refused credentials, Unavailable without an answer."""
     servers = settings.kafka.bootstrap_servers
     try:
-        return list_topics()
+        return admin.list_topics(topic, timeout=timeout) if topic else admin.list_topics(timeout=timeout)
     except KafkaException as error:
+        admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
         for refusal in (*refusals, error.args[0]):
             if refusal.code() in REFUSED_CREDENTIALS:
                 raise SettingsError(f"kafka: {servers} refuses the credentials: {describe(refusal)}") from error
@@ -191,8 +193,17 @@ def _partition_counts(settings: Settings, metadata: ClusterMetadata) -> dict[str
     return counts
 
 
-def _size_limits(admin: AdminClient, names: list[str], timeout: float) -> dict[str, int | None]:
-    """`max.message.bytes` of each topic, None where we may not ask."""
+def is_mock(metadata: ClusterMetadata) -> bool:
+    """Whether it is librdkafka's own cluster, which has no controller and answers no question about settings."""
+    return str(metadata.cluster_id).startswith(_MOCK_CLUSTER)
+
+
+def size_limits(
+    admin: AdminClient, names: list[str], metadata: ClusterMetadata, *, timeout: float
+) -> dict[str, int | None]:
+    """`max.message.bytes` of each topic, None where we may not ask. Raises Unavailable."""
+    if is_mock(metadata):
+        return dict.fromkeys(names)
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     limits: dict[str, int | None] = {}
     for resource, future in admin.describe_configs(resources, request_timeout=timeout).items():
@@ -202,8 +213,12 @@ def _size_limits(admin: AdminClient, names: list[str], timeout: float) -> dict[s
             if error.args[0].code() not in MAY_NOT_ASK:
                 raise Unavailable("broker", f"topic {resource.name}: {describe(error.args[0])}") from error
             limits[resource.name] = None
-            logger.warning(
-                "size limit cannot be read, Kafka's default is taken: grant DescribeConfigs on the topic",
-                extra={"topic": resource.name, "max_message_bytes": DEFAULT_MAX_MESSAGE_BYTES},
-            )
     return limits
+
+
+def _warn_of_unknown(limits: dict[str, int | None]) -> None:
+    for name in (name for name, limit in limits.items() if limit is None):
+        logger.warning(
+            "size limit cannot be read, Kafka's default is taken: grant DescribeConfigs on the topic",
+            extra={"topic": name, "max_message_bytes": DEFAULT_MAX_MESSAGE_BYTES},
+        )

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Self
 
 from consumer.kafka.reader import Reader
-from consumer.messages import Record, Source
-from consumer.outcomes import NotAnOutcome, read_dead_letter, read_result
+from consumer.messages import Record
+from consumer.outcomes import DeadLetterView, NotAnOutcome, read_outcome
 from consumer.settings import Settings
 
 _WAIT = 0.2
@@ -106,14 +106,10 @@ class Follower:
 
     def _take(self, record: Record) -> None:
         try:
-            source, reason = self._read(record)
+            outcome = read_outcome(record, self._topics)
         except NotAnOutcome:
             return
+        source = outcome.source
         if source.topic == self._topics.jobs:
+            reason = outcome.reason if isinstance(outcome, DeadLetterView) else None
             self.awaited.settle(source.partition, source.offset, reason)
-
-    def _read(self, record: Record) -> tuple[Source, str | None]:
-        if record.topic == self._topics.results:
-            return read_result(record).source, None
-        letter = read_dead_letter(record)
-        return letter.source, letter.reason

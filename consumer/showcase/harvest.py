@@ -81,13 +81,9 @@ class Harvest:
 def _bad_job(mistake: Mistake, letter: DeadLetterView | None) -> BadJob:
     if letter is None:
         return BadJob(mistake.name, "", mistake.reason, "", mistake.key, "")
-    return BadJob(mistake.name, letter.reason, mistake.reason, letter.message, mistake.key, _coordinates(letter))
+    return BadJob(mistake.name, letter.reason, mistake.reason, letter.message, mistake.key, letter.source.coordinates)
 
 
 def _unexpected(letter: DeadLetterView) -> BadJob:
     name = (letter.record.key or b"").decode(errors="replace")
-    return BadJob(f"good image {name}", letter.reason, "a result", letter.message, name, _coordinates(letter))
-
-
-def _coordinates(letter: DeadLetterView) -> str:
-    return f"{letter.source.topic}/{letter.source.partition}/{letter.source.offset}"
+    return BadJob(f"good image {name}", letter.reason, "a result", letter.message, name, letter.source.coordinates)

@@ -8,7 +8,7 @@ from typing import Self
 from consumer.errors import Rejected
 from consumer.intake import contents_of
 from consumer.messages import Record, ResultMessage
-from consumer.outcomes import DeadLetterView, NotAnOutcome, read_dead_letter, read_result
+from consumer.outcomes import DeadLetterView, NotAnOutcome, read_outcome
 from consumer.settings import TopicSettings
 
 
@@ -22,14 +22,12 @@ class Seen:
     @classmethod
     def of(cls, record: Record, topics: TopicSettings) -> Self:
         """Raises NotAnOutcome with the place of the record."""
-        is_dead_letter = record.topic == topics.dead_letters
-        return cls(record, read_dead_letter(record) if is_dead_letter else read_result(record))
+        return cls(record, read_outcome(record, topics))
 
     @property
     def coordinates(self) -> str:
         """The place of the job: topic/partition/offset."""
-        source = self.outcome.source
-        return f"{source.topic}/{source.partition}/{source.offset}"
+        return self.outcome.source.coordinates
 
     @property
     def image(self) -> str | None:

@@ -42,7 +42,7 @@ def page_of(seen: Seen) -> Page:
 def lines_of(seen: Seen, letter: DeadLetterView) -> Iterator[str]:
     """The page for a terminal; nothing in it can steer one."""
     record = seen.record
-    yield f"dead letter  {record.topic}/{record.partition}/{record.offset}  {time_of(record.timestamp_ms)}"
+    yield f"dead letter  {record.coordinates}  {time_of(record.timestamp_ms)}"
     yield f"job          {seen.coordinates}" + (
         "" if letter.index is None else f", number {letter.index} of its record"
     )

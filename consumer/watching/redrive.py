@@ -264,5 +264,4 @@ def mark_of(letter: DeadLetterView) -> str:
 
 def place_of(letter: DeadLetterView) -> str:
     """Where the dead letter lies: topic/partition/offset."""
-    record = letter.record
-    return f"{record.topic}/{record.partition}/{record.offset}"
+    return letter.record.coordinates
