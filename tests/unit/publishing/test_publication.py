@@ -17,7 +17,7 @@ from consumer.publishing.publication import Pacer, Publication, Unsent, open_pub
 from consumer.publishing.stopping import Stopping
 from consumer.settings import Settings
 
-QUICK = {"message.timeout.ms": 1000}
+QUICK = {"message.timeout.ms": 3000}  # beyond what a busy machine takes to acknowledge the first
 DRAFTS = [Template().of_image("parts", f"{number}.jpg") for number in range(20)]
 
 
