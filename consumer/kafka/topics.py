@@ -172,7 +172,8 @@ def ask_metadata(
         for refusal in (*refusals, error.args[0]):
             if refusal.code() in REFUSED_CREDENTIALS:
                 raise SettingsError(f"kafka: {servers} refuses the credentials: {describe(refusal)}") from error
-        cause = refusals[0] if refusals else error.args[0]
+        # The longest tells most: librdkafka leaves its explanation out now and then ("… a PLAINTEXT broker listener?").
+        cause = max(refusals, key=lambda refusal: len(refusal.str()), default=error.args[0])
         raise Unavailable("broker", f"kafka broker {servers} does not answer: {describe(cause)}") from error
 
 
