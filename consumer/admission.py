@@ -59,9 +59,15 @@ class Admission(Generic[P, R]):
         """Partitions that may be resumed."""
         return [partition for partition, queue in self._queues.items() if len(queue) <= LOW_MARK]
 
-    def admitted(self) -> Iterator[tuple[P, R]]:
-        """Take what may start now, one record a partition and round; the caller opens each in the ledger at once."""
-        share = max(1, self._room // 2 // max(1, len(self._queues)))
+    @property
+    def share(self) -> int:
+        """How many jobs each partition may have in hand whatever the others do."""
+        return max(1, self._room // 2 // max(1, len(self._queues)))
+
+    def admitted(self, may_start: Callable[[P], bool] = lambda _: True) -> Iterator[tuple[P, R]]:
+        """Take what may start now, one record a partition and round; the caller opens each in the ledger at once.
+        A partition that may not start anything is passed over."""
+        share = self.share
 
         def borrowed(partition: P) -> int:
             return max(0, self._in_hand(partition) - share)
@@ -71,7 +77,7 @@ class Admission(Generic[P, R]):
         while waiting:
             partition = waiting.popleft()
             before = borrowed(partition)
-            if self._in_hand(partition) >= share and lendable <= 0:
+            if (self._in_hand(partition) >= share and lendable <= 0) or not may_start(partition):
                 continue
             # Last in the order from now on, else the first would get all the room that frees up singly.
             queue = self._queues[partition] = self._queues.pop(partition)

@@ -53,6 +53,10 @@ class Claim(Protocol):
     @property
     def opened_at(self) -> float: ...
 
+    def take_in_hand(self) -> None:
+        """Called between fetch and decoding, from where on an image may end the process; waits for leave. Raises
+        Abandoned when the job is not ours any more."""
+
 
 class Images(Protocol):
     """Where images come from, one attempt a call: images/store.py, images/files.py."""
@@ -137,6 +141,7 @@ class Inspector:
             progress.begin("fetch")
             fetched = self._fetch(job, claim, lease, progress)
             progress.end("fetch")
+            claim.take_in_hand()
             with self._decode_places:
                 self._check(claim)
                 pixels = self._decode(fetched.content, progress)

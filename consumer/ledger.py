@@ -28,6 +28,7 @@ class Entry(Generic[P, T]):
         "finished_at",
         "is_dropped",
         "jobs",
+        "leave",
         "line",
         "offset",
         "opened_at",
@@ -46,6 +47,7 @@ class Entry(Generic[P, T]):
         self.is_dropped = False
         self.jobs = jobs
         self.skipped = skipped
+        self.leave: Callable[[Place[P, T]], None] | None = None
         self._outcomes: list[T | None] = [None] * jobs
         self._missing = jobs
 
@@ -83,6 +85,9 @@ class Entry(Generic[P, T]):
             raise ValueError(f"offset {self.offset} of {self.partition} still misses {self._missing} outcome(s)")
         return tuple(outcome for outcome in self._outcomes if outcome is not None)
 
+    def has_outcome(self, index: int) -> bool:
+        return self._outcomes[index] is not None
+
     def is_first_missing(self, index: int) -> bool:
         """True while this job has no outcome and all before it have theirs. May be asked from any thread."""
         return None not in self._outcomes[:index] and self._outcomes[index] is None
@@ -119,8 +124,17 @@ class Place(Generic[P, T]):
         return self.entry.is_dropped
 
     @property
+    def is_finished(self) -> bool:
+        return self.entry.has_outcome(self.index)
+
+    @property
     def opened_at(self) -> float:
         return self.entry.opened_at
+
+    def take_in_hand(self) -> None:
+        """Called when the job is about to be decoded; waits where the entry's jobs need leave for that."""
+        if self.entry.leave is not None:
+            self.entry.leave(self)
 
     def finish(self, outcome: T) -> None:
         self.entry.finish(self.index, outcome)
@@ -183,6 +197,10 @@ class Ledger(Generic[P, T]):
         """True if the partition is ours and was so all the time since `epoch` was read."""
         line = self._lines.get(partition)
         return line is not None and line.epoch == epoch
+
+    def epoch(self, partition: P) -> int:
+        """How often the partition was given to us."""
+        return self._epochs.get(partition, 0)
 
     def open(
         self, partition: P, offset: int, jobs: int, *, timestamp: float = 0.0, skipped: tuple[str, ...] = ()

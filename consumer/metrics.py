@@ -37,6 +37,9 @@ class Metrics:
         self.deliveries = counter("deliveries_total", "Deliveries (transactions) by how they ended.", "result")
         self.delivery_seconds = histogram("delivery_seconds", "Time that one delivery took.")
         self.rebalances = counter("rebalances_total", "Partitions assigned, revoked and lost.", "event")
+        self.careful_partitions = gauge(
+            "careful_partitions", "Partitions done one job at a time, because their last owner died."
+        )
         self.retries = counter("retries_total", "Attempts that will be repeated.", "stage", "reason")
         self.ready = gauge("ready", "1 while /readyz answers 200.")
         self.model_info = gauge(

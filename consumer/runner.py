@@ -5,6 +5,7 @@ ledger; everything else happens here, one turn after the other.
 """
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from consumer.admission import Admission
+from consumer.custody import DEATHS, Custodian, Delivered, Owned, Position
 from consumer.errors import Abandoned, CheckFailed, Fatal, Rejected, TooManyDeadLetters
 from consumer.guard import DeadLetterGuard
 from consumer.health import Health
@@ -60,7 +62,9 @@ class Source(Protocol):
 class Delivery(Protocol):
     """How heads leave, see kafka/exactly_once.py."""
 
-    def deliver(self, heads: Sequence[Head], *, within: float | None = None) -> dict[int, int]: ...
+    def deliver(
+        self, heads: Sequence[Head], *, notes: Sequence[Position] = (), within: float | None = None
+    ) -> Delivered: ...
     def close(self) -> None: ...
 
 
@@ -94,6 +98,7 @@ class Runner:
         self._stopping = stopping
         self._tracing = tracing
         self._ledger: Ledger[int, Message] = Ledger(time.monotonic)
+        self._custodian = Custodian(secrets.token_hex(4), self._ledger, limits.max_in_flight)
         self._admission: Admission[int, Record] = Admission(limits.max_in_flight, self._ledger.count)
         self._guard = DeadLetterGuard(limits)
         self._workers = ThreadPoolExecutor(limits.max_in_flight, thread_name_prefix="worker")
@@ -150,7 +155,7 @@ class Runner:
             self._admission.hold(record.partition, record)
 
     def _start_admitted(self) -> None:
-        for partition, record in self._admission.admitted():
+        for partition, record in self._admission.admitted(self._custodian.may_start):
             timestamp = record.timestamp_ms / 1000
             try:
                 contents = contents_of(record)
@@ -161,8 +166,23 @@ class Runner:
                 continue
             jobs, skipped = contents.jobs, contents.skipped
             entry = self._ledger.open(partition, record.offset, len(jobs), timestamp=timestamp, skipped=skipped)
-            for job, place in zip(jobs, entry.places, strict=True):
+            self._start(jobs, entry)
+
+    def _start(self, jobs: Sequence[Job], entry: Head) -> None:
+        pairs = list(zip(jobs, entry.places, strict=True))
+        if not self._custodian.is_careful(entry.partition):
+            for job, place in pairs:
                 self._workers.submit(self._work, job, place)
+            return
+        entry.leave = self._custodian.ask
+        for job, place in pairs:
+            if self._custodian.has_killed(place):
+                place.finish(self._encode(_killed(job)))
+        self._workers.submit(self._work_in_turn, [(job, place) for job, place in pairs if not place.is_finished])
+
+    def _work_in_turn(self, pairs: Sequence[tuple[Job, Place[int, Message]]]) -> None:
+        for job, place in pairs:
+            self._work(job, place)
 
     def _work(self, job: Job, place: Place[int, Message]) -> None:
         """A worker's whole task; an error that escapes from here is a bug, and ends the process by its name."""
@@ -183,11 +203,13 @@ class Runner:
         heads = self._ledger.finished_heads(MOST_PER_DELIVERY)
         waited = time.monotonic() - self._delivered_at
         is_due = waited >= self._settings.delivery.interval or self._drain_until is not None
-        if self._is_held or not heads or not (is_due or len(heads) >= MANY):
+        notes = [] if self._is_held else self._custodian.notes(heads)
+        is_waited_for = bool(notes) or self._custodian.holder in heads
+        if self._is_held or not (heads or notes) or not (is_due or is_waited_for or len(heads) >= MANY):
             return
-        self._deliver(heads)
+        self._deliver(heads, notes)
 
-    def _deliver(self, heads: Sequence[Head], *, within: float | None = None) -> None:
+    def _deliver(self, heads: Sequence[Head], notes: Sequence[Position] = (), *, within: float | None = None) -> None:
         try:
             self._guard.check(message.reason for head in heads for message in head.outcomes)
         except TooManyDeadLetters as error:
@@ -196,17 +218,20 @@ class Runner:
         started_at = self._delivered_at = time.monotonic()
         self._is_delivering = True
         try:
-            positions = self._delivery.deliver(heads, within=within)
+            delivered = self._delivery.deliver(heads, notes=notes, within=within)
         finally:
             self._is_delivering = False
         self._metrics.delivery_seconds.observe(time.monotonic() - started_at)
-        self._metrics.deliveries.labels("committed" if positions else "unfinished").inc()
-        if positions:
+        self._metrics.deliveries.labels("committed" if delivered.offsets else "unfinished").inc()
+        if delivered.offsets:
             self._health.set("delivery", None)
         else:
             self._delivered_at = 0.0  # the next turn tries again
-        for partition, next_offset in positions.items():
-            self._done(self._ledger.remove_below(partition, next_offset))
+        for partition, next_offset in delivered.offsets.items():
+            entries = self._ledger.remove_below(partition, next_offset)
+            self._custodian.moved(partition, next_offset, sum(entry.jobs for entry in entries))
+            self._done(entries)
+        self._custodian.noted(delivered.noted)
 
     def _done(self, entries: Iterable[Head]) -> None:
         now = time.monotonic()
@@ -235,8 +260,12 @@ class Runner:
 
     # --- what the delivery asks of us -----------------------------------------------------------------------------
 
-    def owns(self, head: Head) -> bool:
-        return self._ledger.owns(head.partition, head.epoch)
+    def owns(self, one: Owned) -> bool:
+        return self._ledger.owns(one.partition, one.epoch)
+
+    def note(self, partition: int, offset: int) -> str:
+        in_flight = max(self._ledger.count(partition), self._admission.share)
+        return self._custodian.note(partition, offset, in_flight=in_flight)
 
     def pump(self, reason: str) -> None:
         """Between repeats of a delivery's call: keep the membership, and give up when a stop has waited long enough."""
@@ -267,11 +296,17 @@ class Runner:
             self._admission.assign(partition)
         self._count("assigned", partitions)
 
+    def placed(self, partition: int, offset: int, note: str) -> None:
+        """What the owner before left: after a death its jobs are done one at a time."""
+        self._custodian.take_over(partition, offset, note)
+
     def revoked(self, partitions: list[int]) -> None:
         """Deliver what is finished, if that is quick; the rest the next owner does again."""
         heads = [head for head in self._ledger.finished_heads(MOST_PER_DELIVERY) if head.partition in partitions]
-        if heads and not self._is_delivering and not self._is_held:
-            self._deliver(heads, within=REVOCATION_TIME)
+        if not self._is_delivering and not self._is_held:
+            with self._custodian.releasing(partitions) as notes:
+                if heads or notes:
+                    self._deliver(heads, notes, within=REVOCATION_TIME)
         self._drop(partitions)
         self._count("revoked", partitions)
 
@@ -284,6 +319,7 @@ class Runner:
         for partition in partitions:
             self._ledger.drop(partition)
             self._admission.drop(partition)
+            self._custodian.drop(partition)
             for gauge in (self._metrics.lag_jobs, self._metrics.lag_seconds):
                 gauge.remove(self._source.topic, str(partition))
         if self._tracing is not None:
@@ -312,6 +348,7 @@ class Runner:
             self._health.set("group", None if self._source.is_member else "not a member of the group")
         self._health.set("broker", self._source.broker_trouble)
         self._metrics.in_flight_jobs.set(len(self._ledger))
+        self._metrics.careful_partitions.set(self._custodian.careful_count)
         for partition in self._source.owned:
             self._observe_lag(partition)
 
@@ -348,7 +385,10 @@ class Runner:
             return False
         self._compared_at = now
         if self._source.owned:
-            self._source.commit({number: self._source.position(number) or 0 for number in self._source.owned})
+            passed = {number: self._source.position(number) or 0 for number in self._source.owned}
+            self._source.commit(passed)
+            for partition, offset in passed.items():
+                self._custodian.moved(partition, offset, 0)
         offsets = self._source.committed(partitions)
         return all((offsets.get(partition) or 0) >= until[partition] for partition in partitions)
 
@@ -384,3 +424,15 @@ class Runner:
                 self._ledger.drop(partition)
             self._workers.shutdown(wait=False, cancel_futures=True)
         logger.info("left the group", extra={"jobs_given_back": undone})
+
+
+def _killed(job: Job) -> DeadLetter:
+    return DeadLetter(
+        record=job.record,
+        job_id=job.job_id,
+        reason="process_killed",
+        stage="decode",
+        message=f"{DEATHS} processes died while they had this job alone in hand (decoding or detection)",
+        attempts=DEATHS,
+        index=job.index if job.siblings > 1 else None,
+    )

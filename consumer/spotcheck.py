@@ -149,6 +149,9 @@ class _Claim:
     def is_dropped(self) -> bool:
         return self.closing.is_set()
 
+    def take_in_hand(self) -> None:
+        """Whose image it is that ends the process is plain to whoever named it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Examiner:

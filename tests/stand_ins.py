@@ -6,10 +6,12 @@ Each answers an image with one box made from a checksum of its pixels: an answer
 An image is a *bad* one for them when the pixel in its middle is red.
 """
 
+import ctypes
 import os
 import signal
 import zlib
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 
@@ -93,12 +95,25 @@ class HangingEngine(NullEngine):
 
 
 class DeadlyEngine(NullEngine):
-    """Kills the process at a bad image, as a fault in native code does."""
+    """Ends the process at a bad image, in one of the ways of native code: `STAND_IN_DEATH` is kill (default), segfault,
+    abort, hog (takes all memory that there is; `STAND_IN_CGROUP` names the cgroup to do that in) or hang."""
 
     def start(self, images: Pixels) -> Future[Candidates]:
-        if any(is_bad(image) for image in images):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().start(images)
+        if not any(is_bad(image) for image in images):
+            return super().start(images)
+        match os.environ.get("STAND_IN_DEATH", "kill"):
+            case "segfault":
+                ctypes.string_at(0)
+            case "abort":
+                os.abort()
+            case "hog":
+                Path(os.environ["STAND_IN_CGROUP"]).write_text("0")
+                hoard = [bytes(16 * 2**20)]
+                while True:
+                    hoard.append(bytes(bytearray(b"x") * (16 * 2**20)))
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Future()  # what hangs never answers
 
 
 class SmallEngine(NullEngine):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, Producer
 
+from consumer.custody import NOTHING, Delivered, Owned, Position
 from consumer.kafka.client import CALL_TIMEOUT, describe, make, producer_properties
 from consumer.kafka.outlet import Head, Isolation, Outlet
 from consumer.kafka.source import Source
@@ -25,7 +26,7 @@ class AtLeastOnce:
         topics: Topics,
         source: Source,
         *,
-        owns: Callable[[Head], bool],
+        owns: Callable[[Owned], bool],
         pump: Callable[[str], None],
         exchange: Callable[[Head, int, str], None],
     ) -> None:
@@ -37,7 +38,7 @@ class AtLeastOnce:
         self._properties = {"batch.size": topics.max_batch_bytes} | producer_properties(settings)
         self._producer: Producer | None = None
         self._produced: set[Head] = set()  # reported good, not committed yet
-        self._committing: dict[int, int] | None = None
+        self._committing: Delivered | None = None
         self._isolation = Isolation()
 
     def open(self) -> None:
@@ -54,31 +55,36 @@ class AtLeastOnce:
             self._producer.purge()
             self._producer = None
 
-    def deliver(self, heads: Sequence[Head], *, within: float | None = None) -> dict[int, int]:
+    def deliver(
+        self, heads: Sequence[Head], *, notes: Sequence[Position] = (), within: float | None = None
+    ) -> Delivered:
         """See `ExactlyOnce.deliver`."""
         if self._committing is not None:
             return self._committed()
-        heads = self._isolation.select(heads)
-        self._produce([head for head in heads if head not in self._produced], within)
+        selected = self._isolation.select(heads)
+        self._produce([head for head in selected if head not in self._produced], within)
         self._produced = {head for head in self._produced if self._owns(head)}
-        offsets = self._contiguous(heads)
+        offsets = self._contiguous(selected)
+        is_whole = all(head in self._produced for head in heads)
+        noted = tuple(note for note in notes if is_whole and self._owns(note))
+        offsets = {note.partition: note.offset for note in noted} | offsets
         if offsets:
             self._source.commit(offsets)
-            self._committing = offsets
-        return {}
+            self._committing = Delivered(offsets, noted)
+        return NOTHING
 
-    def _committed(self) -> dict[int, int]:
-        offsets = self._committing or {}
-        answer = self._source.commit_answer(offsets)
+    def _committed(self) -> Delivered:
+        sent = self._committing or NOTHING
+        answer = self._source.commit_answer(sent.offsets)
         if answer is None:
-            return {}
+            return NOTHING
         self._committing = None
         if answer[0] is not None:
             logger.info("delivery failed", extra={"error": describe(answer[0])})
-            return {}
-        self._produced = {head for head in self._produced if head.offset >= offsets.get(head.partition, 0)}
+            return NOTHING
+        self._produced = {head for head in self._produced if head.offset >= sent.offsets.get(head.partition, 0)}
         self._isolation.succeeded()
-        return offsets
+        return sent
 
     def _produce(self, heads: Sequence[Head], within: float | None) -> None:
         producer = self._live()

@@ -136,7 +136,14 @@ def describe(error: KafkaError) -> str:
     return f"{error.name()}: {error.str()}"
 
 
-def missing_right(error: KafkaError) -> str:
+def missing_right(error: KafkaError, *, group: str | None = None, transactional_id: str | None = None) -> str:
+    """What to grant, by name where the caller knows whose right it may be."""
+    match error.code():
+        case KafkaError.GROUP_AUTHORIZATION_FAILED if group is not None:
+            return f"a right is missing: grant Read on group {group} to this user: {describe(error)}"
+        case KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED if transactional_id is not None:
+            named = f"transactional id {transactional_id} (a prefixed ACL where delivery.slot is auto)"
+            return f"a right is missing: grant Write on {named} to this user: {describe(error)}"
     if (what := MISSING_ACL.get(error.code())) is not None:
         return f"a right is missing on {what}: {describe(error)}"
     return f"the broker refuses the credentials: {describe(error)}"

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
+from consumer.custody import NOTHING, Delivered, Owned, Position
 from consumer.errors import Fatal, Fenced, SettingsError, Unavailable
 from consumer.kafka.client import (
     CALL_TIMEOUT,
@@ -15,6 +16,7 @@ from consumer.kafka.client import (
     TRANSACTION_TIMEOUT,
     describe,
     make,
+    missing_right,
     producer_properties,
     transactional_id,
 )
@@ -43,7 +45,7 @@ class NotOurs(Exception):
 
 class ExactlyOnce:
     """Delivers in transactions. All calls come from the runner's thread, each blocks for two seconds at the most;
-    between repeats `pump` keeps the group membership. `owns` tells whether a head is still ours."""
+    between repeats `pump` keeps the group membership. `owns` tells whether a partition is still ours."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class ExactlyOnce:
         source: Source,
         *,
         slot: str,
-        owns: Callable[[Head], bool],
+        owns: Callable[[Owned], bool],
         pump: Callable[[str], None],
         exchange: Callable[[Head, int, str], None],
     ) -> None:
@@ -93,7 +95,8 @@ class ExactlyOnce:
         except KafkaException as error:
             cause: KafkaError = error.args[0]
             if cause.code() in MISSING_ACL or cause.code() in REFUSED_CREDENTIALS:
-                raise SettingsError(f"kafka: transactional id {self.transactional_id}: {describe(cause)}") from error
+                fact = missing_right(cause, transactional_id=self.transactional_id)
+                raise SettingsError(f"kafka: {fact}") from error
             if cause.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
                 raise SettingsError(f"kafka.extra.transaction.timeout.ms: {describe(cause)}") from error
             if judge(cause, open_for=0, transaction_timeout=1) is not Verdict.REPEAT:
@@ -123,20 +126,24 @@ class ExactlyOnce:
 
     # --- delivering -----------------------------------------------------------------------------------------------
 
-    def deliver(self, heads: Sequence[Head], *, within: float | None = None) -> dict[int, int]:
+    def deliver(
+        self, heads: Sequence[Head], *, notes: Sequence[Position] = (), within: float | None = None
+    ) -> Delivered:
         """One try. Answers per partition the offset below which everything is committed; what is missing stays in
-        the ledger for the next try. `within` bounds the whole of it, and then the membership is not pumped."""
+        the ledger for the next try. The positions of `notes` are committed again for what stands beside them, together
+        with all of the heads or not at all. `within` bounds the whole of it, and then the membership is not pumped."""
         self._patience = None if within is None else time.monotonic() + within
         if time.monotonic() < self._not_before:
-            return {}
+            return NOTHING
         try:
             if self._is_doubtful():
                 # Asking what was committed is no work for a rebalance callback, and the next owner will ask too.
-                return self._renew() if within is None else {}
-            return self._transact(self._isolation.select(heads))
+                return Delivered(self._renew()) if within is None else NOTHING
+            selected = self._isolation.select(heads)
+            return self._transact(selected, notes if len(selected) == len(heads) else ())
         except OutOfTime:
             self._stale = "a delivery ran out of time"
-            return {}
+            return NOTHING
 
     def _is_doubtful(self) -> bool:
         try:
@@ -147,16 +154,18 @@ class ExactlyOnce:
         self._stale = self._stale or self._doubt.reason
         return self._stale is not None or bool(self._unsettled)
 
-    def _transact(self, heads: Sequence[Head]) -> dict[int, int]:
-        offsets: dict[int, int] = {head.partition: head.offset + 1 for head in heads}
+    def _transact(self, heads: Sequence[Head], notes: Sequence[Position]) -> Delivered:
+        offsets: dict[int, int] = {note.partition: note.offset for note in notes}
+        offsets |= {head.partition: head.offset + 1 for head in heads}
+        covered: list[Owned] = [*heads, *notes]
         outlet = Outlet(self._live, self._topics)
         self._begun_at = time.monotonic()
         self._unsettled = set(offsets)
         try:
             self._live.begin_transaction()
             outlet.send(heads)
-            self._send_offsets(offsets, heads)
-            self._commit(heads)
+            self._send_offsets(offsets, covered)
+            self._commit(covered)
         except NotOurs:
             self._abort()
         except KafkaException as error:
@@ -164,12 +173,13 @@ class ExactlyOnce:
         else:
             self._unsettled.clear()
             self._replacements = 0
-            self._isolation.succeeded()
-            return offsets
-        return {}
+            if heads:
+                self._isolation.succeeded()
+            return Delivered(offsets, tuple(notes))
+        return NOTHING
 
-    def _send_offsets(self, offsets: dict[int, int], heads: Sequence[Head]) -> None:
-        positions = [TopicPartition(self._source.topic, partition, offset) for partition, offset in offsets.items()]
+    def _send_offsets(self, offsets: dict[int, int], covered: Sequence[Owned]) -> None:
+        positions = self._source.noted(offsets)
 
         def send(timeout: float) -> None:
             metadata = self._source.group_metadata()
@@ -177,18 +187,18 @@ class ExactlyOnce:
                 raise NotOurs
             self._live.send_offsets_to_transaction(positions, metadata, timeout)
 
-        self._repeat(send, heads)
+        self._repeat(send, covered)
 
-    def _commit(self, heads: Sequence[Head]) -> None:
-        if not all(map(self._owns, heads)):
+    def _commit(self, covered: Sequence[Owned]) -> None:
+        if not all(map(self._owns, covered)):
             raise NotOurs
         started_at = time.monotonic()
         self._repeat(self._live.commit_transaction)
         self._live.poll(0)
         self._doubt.on_commit(time.monotonic() - started_at)
 
-    def _repeat(self, call: Callable[[float], object], heads: Sequence[Head] = ()) -> None:
-        """A bounded call, again and again while that is what its error asks for. With `heads`, only while they are
+    def _repeat(self, call: Callable[[float], object], covered: Sequence[Owned] = ()) -> None:
+        """A bounded call, again and again while that is what its error asks for. With `covered`, only while that is
         ours: the call is then still free to be given up. Raises its last error after `LONGEST_CALL`: a new producer
         ends the transaction either way, and then the broker is asked how."""
         until = time.monotonic() + LONGEST_CALL
@@ -203,7 +213,7 @@ class ExactlyOnce:
             self._doubt.mark(f"a call was repeated after {cause.name()}")
             if self._patience is None:
                 self._pump(describe(cause))
-            if not all(map(self._owns, heads)):
+            if not all(map(self._owns, covered)):
                 raise NotOurs
 
     def _bound(self) -> float:

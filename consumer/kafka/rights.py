@@ -28,7 +28,11 @@ _IMPOSSIBLE_TIMEOUT_MS = 2_000_000_000
 
 def topic_rights(settings: Settings, names: list[str], *, timeout: float) -> Mapping[str, Rights | None]:
     """What we may do with each topic that exists; nothing where it may not even be seen. Raises Unavailable."""
-    admin = make(AdminClient, admin_properties(settings))
+    return ask_topic_rights(make(AdminClient, admin_properties(settings)), names, timeout=timeout)
+
+
+def ask_topic_rights(admin: AdminClient, names: list[str], *, timeout: float) -> Mapping[str, Rights | None]:
+    """As `topic_rights`, with a client that is there."""
     futures = admin.describe_topics(TopicCollection(names), include_authorized_operations=True, request_timeout=timeout)
     there = {name: future for name, future in futures.items() if not _is_unknown(future)}
     return {name: _rights(f"topic {name}", future) for name, future in there.items()}

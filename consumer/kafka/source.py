@@ -25,7 +25,7 @@ from consumer.kafka.client import (
     missing_right,
 )
 from consumer.kafka.generation import generation_of
-from consumer.kafka.topics import LogOffsets
+from consumer.kafka.topics import Committed, LogOffsets
 from consumer.messages import Headers, Record
 from consumer.settings import Settings
 
@@ -50,6 +50,13 @@ class Listener(Protocol):
 
     def lost(self, partitions: list[int]) -> None:
         """Somebody else's already."""
+
+    def placed(self, partition: int, offset: int, note: str) -> None:
+        """It is known where the group left it, and what the owner before wrote beside that. Called by `poll`, before
+        the partition's first record."""
+
+    def note(self, partition: int, offset: int) -> str:
+        """What to write beside this offset when it is committed."""
 
 
 class Source:
@@ -180,7 +187,7 @@ class Source:
             case KafkaError._AUTO_OFFSET_RESET:
                 pass  # a late word of the time before it was placed
             case code if (code in MISSING_ACL or code in REFUSED_CREDENTIALS) and not self.is_member:
-                raise SettingsError(f"kafka: {missing_right(error)}")
+                raise SettingsError(f"kafka: {missing_right(error, group=self._properties['group.id'])}")
             case code if code in REFUSED_MEMBERSHIP and not self.is_member:
                 raise SettingsError(f"{REFUSED_MEMBERSHIP[code]}: the group does not take us: {describe(error)}")
             case code if error.fatal() or code == KafkaError._FATAL:  # in a message the flag is not set
@@ -264,11 +271,14 @@ class Source:
         unplaced = self._unplaced - {partition for partition, _ in self._starting}
         if not unplaced:
             return
-        offsets = self.committed(sorted(unplaced))
-        for partition, offset in offsets.items():
-            if offset is not None:
-                self._place_at(partition, offset)
-        self._commit_start([partition for partition, offset in offsets.items() if offset is None])
+        try:
+            answers = self._log_offsets.standing(sorted(unplaced), timeout=POSITION_TIMEOUT)
+        except Unavailable:
+            return
+        for partition, left in answers.items():
+            if left is not None:
+                self._place_at(partition, left)
+        self._commit_start([partition for partition, left in answers.items() if left is None])
         if not self._unplaced:
             logger.info("partitions placed", extra={"offsets": dict(sorted(self._positions.items()))})
 
@@ -282,14 +292,15 @@ class Source:
             self._starting = frozenset(offsets.items())
             self._send_commit(offsets)
 
-    def _place_at(self, partition: int, offset: int) -> None:
+    def _place_at(self, partition: int, left: Committed) -> None:
         try:
-            self.consumer.seek(TopicPartition(self._topic, partition, offset))
+            self.consumer.seek(TopicPartition(self._topic, partition, left.offset))
         except KafkaException as error:  # too early, librdkafka has not started the partition yet
             logger.debug("seek", extra={"partition": partition, "error": str(error)})
             return
         self._unplaced.discard(partition)
-        self._positions[partition] = offset
+        self._positions[partition] = left.offset
+        self._listener.placed(partition, left.offset, left.note)
         self._paused.discard(partition)
         self.consumer.resume([TopicPartition(self._topic, partition)])
 
@@ -308,8 +319,15 @@ class Source:
         self._send_commit(offsets)
 
     def _send_commit(self, offsets: dict[int, int]) -> None:
-        positions = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
-        self.consumer.commit(offsets=positions, asynchronous=True)
+        self.consumer.commit(offsets=self.noted(offsets), asynchronous=True)
+
+    def noted(self, offsets: dict[int, int]) -> list[TopicPartition]:
+        """What to commit for these offsets: each with the listener's note beside it."""
+        note = self._listener.note
+        return [
+            TopicPartition(self._topic, partition, offset, metadata=note(partition, offset))
+            for partition, offset in offsets.items()
+        ]
 
     def commit_answer(self, offsets: dict[int, int]) -> tuple[KafkaError | None] | None:
         """What the `commit` of just these offsets came to: None while unanswered, (None,) when it is done."""

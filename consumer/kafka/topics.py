@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, OffsetSpec, ResourceType
@@ -11,13 +13,14 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, 
 from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.client import (
     MISSING_ACL,
-    REFUSED_CREDENTIALS,
     admin_properties,
     consumer_properties,
     describe,
     make,
     missing_right,
 )
+from consumer.kafka.refusal import no_answer
+from consumer.kafka.rights import Rights, ask_topic_rights
 from consumer.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,8 @@ def read_topics(settings: Settings, *, timeout: float) -> Topics:
         raise SettingsError(f"topics: jobs, results and dead_letters must differ, got {', '.join(names)}")
 
     metadata = ask_metadata(settings, admin, refusals, timeout=timeout)
+    if not is_mock(metadata):
+        _refuse_missing_rights(settings, ask_topic_rights(admin, names, timeout=timeout))
     partitions = _partition_counts(settings, metadata)
     sizes = size_limits(admin, names, metadata, timeout=timeout)
     if not is_mock(metadata):
@@ -79,6 +84,13 @@ def read_topics(settings: Settings, *, timeout: float) -> Topics:
         max_result_bytes=sizes[results] or DEFAULT_MAX_MESSAGE_BYTES,
         max_dead_letter_bytes=sizes[dead_letters] or DEFAULT_MAX_MESSAGE_BYTES,
     )
+
+
+class Committed(NamedTuple):
+    """Where the group left a partition, and what its owner wrote beside that."""
+
+    offset: int
+    note: str
 
 
 class LogOffsets:
@@ -103,6 +115,11 @@ class LogOffsets:
         return self(partitions, "latest", timeout=timeout)
 
     def committed(self, partitions: list[int], *, timeout: float) -> dict[int, int | None]:
+        """The offsets of `standing`."""
+        answers = self.standing(partitions, timeout=timeout)
+        return {partition: answer and answer.offset for partition, answer in answers.items()}
+
+    def standing(self, partitions: list[int], *, timeout: float) -> dict[int, Committed | None]:
         """The group's offsets, None where it has none. Raises Unavailable while the broker does not say, SettingsError
         for a missing right.
 
@@ -115,22 +132,24 @@ class LogOffsets:
             if len(partitions) == 1:
                 raise
         # One that is not stable holds up the answer for all: ask for some of them alone, others at the next call.
-        answers: dict[int, int | None] = {}
+        answers: dict[int, Committed | None] = {}
         for partition in random.sample(partitions, min(SINGLES, len(partitions))):
             with contextlib.suppress(Unavailable):
                 answers |= self._ask([partition], SINGLE_TIMEOUT)
         return answers
 
-    def _ask(self, partitions: list[int], timeout: float) -> dict[int, int | None]:
+    def _ask(self, partitions: list[int], timeout: float) -> dict[int, Committed | None]:
         positions = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
             answers = self._member.committed(positions, timeout=timeout)
         except KafkaException as error:
             if error.args[0].code() in MISSING_ACL:
-                raise SettingsError(f"kafka: {missing_right(error.args[0])}") from error
+                raise SettingsError(f"kafka: {missing_right(error.args[0], group=self._group)}") from error
             raise Unavailable("broker", f"offsets of group {self._group}: {describe(error.args[0])}") from error
         return {
-            answer.partition: answer.offset if answer.offset >= 0 else None for answer in answers if not answer.error
+            answer.partition: Committed(answer.offset, answer.metadata or "") if answer.offset >= 0 else None
+            for answer in answers
+            if not answer.error
         }
 
     def __call__(self, partitions: list[int], end: str, *, timeout: float = 1.0) -> dict[int, int]:
@@ -164,17 +183,25 @@ def ask_metadata(
 ) -> ClusterMetadata:
     """That of all topics, or of one; `refusals` is where the client's error_cb puts what it hears. Raises SettingsError
     for refused credentials, Unavailable without an answer."""
-    servers = settings.kafka.bootstrap_servers
     try:
         return admin.list_topics(topic, timeout=timeout) if topic else admin.list_topics(timeout=timeout)
     except KafkaException as error:
         admin.poll(0)  # serves error_cb: the call itself only says that nothing was had
-        for refusal in (*refusals, error.args[0]):
-            if refusal.code() in REFUSED_CREDENTIALS:
-                raise SettingsError(f"kafka: {servers} refuses the credentials: {describe(refusal)}") from error
-        # The longest tells most: librdkafka leaves its explanation out now and then ("… a PLAINTEXT broker listener?").
-        cause = max(refusals, key=lambda refusal: len(refusal.str()), default=error.args[0])
-        raise Unavailable("broker", f"kafka broker {servers} does not answer: {describe(cause)}") from error
+        raise no_answer(settings, refusals, error.args[0]) from error
+
+
+def _refuse_missing_rights(settings: Settings, rights: Mapping[str, Rights | None]) -> None:
+    """Looked at beforehand, since what may not be read is refused to a member only, and what may not be written only
+    when the first outcome is there. A topic that may not even be seen is left out of the metadata, as a missing one."""
+    for key, need in {"jobs": "READ", "results": "WRITE", "dead_letters": "WRITE"}.items():
+        name = getattr(settings.topics, key)
+        granted = rights.get(name)
+        if granted is not None and need not in granted:
+            there_is = ", ".join(sorted(right.title() for right in granted)) or "none"
+            raise SettingsError(
+                f"topics.{key}: a right is missing: grant {need.title()} on topic {name} to this user "
+                f"(there is {there_is})"
+            )
 
 
 def _partition_counts(settings: Settings, metadata: ClusterMetadata) -> dict[str, int]:

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 WIRE = {"errors", "messages", "settings"}
 ROOMS = {"audit", "demo", "detection", "images", "kafka"}
-MECHANISMS = {"admission", "batcher", "budget", "guard", "intake", "ledger"}
+MECHANISMS = {"admission", "batcher", "budget", "custody", "guard", "intake", "ledger"}
 FOR_ROOMS = WIRE | {"metrics", "retry", "cores", "batcher"}
 # What a command does that takes more than one room: folders by what a person wants, and what they share.
 ERRANDS = {"checkup", "publishing", "showcase", "spotcheck", "watching"}
@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cgroup": set(),
     "cores": {"cgroup"},
     "budget": set(),
+    "custody": {"errors", "ledger"},
     "ledger": set(),
     "retry": {"errors", "metrics"},
     "metrics": set(),
@@ -67,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spotcheck": FOR_ERRANDS | {"inspector", "station"},
     **dict.fromkeys(ROOMS, FOR_ROOMS),
     "demo": FOR_ROOMS | {"leash"},  # its servers and consumers are processes
-    "kafka": FOR_ROOMS | {"ledger"},  # what it delivers is the ledger's entries
+    "kafka": FOR_ROOMS | {"custody", "ledger"},  # what it delivers is the ledger's entries
 }
 
 # Which part may import a library; the others are open to all.

@@ -67,7 +67,7 @@ class Rig:
         head.replace(index, Message(a_result(), None, b"smaller", ()))
 
     def deliver(self) -> dict[int, int]:
-        delivered = self.delivery.deliver(self.ledger.finished_heads(100))
+        delivered = self.delivery.deliver(self.ledger.finished_heads(100)).offsets
         for partition, offset in delivered.items():
             self.ledger.remove_below(partition, offset)
         return delivered
