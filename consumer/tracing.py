@@ -53,7 +53,7 @@ def open_tracing(settings: Settings, environment: Mapping[str, str] = os.environ
         from consumer.spans import open_spans
     except ImportError as error:
         raise SettingsError(
-            f"{variable} is set, but OpenTelemetry is not installed ({error}): pip install 'inspection-consumer[otel]'"
+            f"{variable} is set, but OpenTelemetry is not installed ({error}): pip install '.[otel]' in a checkout"
         ) from error
     with open_spans(settings.kafka.group_id, endpoint) as spans:
         yield spans

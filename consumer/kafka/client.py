@@ -99,6 +99,7 @@ def consumer_properties(settings: Settings) -> dict[str, Any]:
         "check.crcs": True,
         "allow.auto.create.topics": False,
         "statistics.interval.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 30_000,  # when partitions are added to the jobs topic this sees them
     }
     if settings.kafka.group_protocol == "classic":  # with KIP-848 these three are the broker's
         own |= {

@@ -22,7 +22,7 @@ class PublicationReport:
         count = self.publication.acknowledged
         seconds = self.publication.seconds
         pace = f" ({count / seconds:,.0f}/s)" if count > 1 and seconds > 0 else ""
-        lines = [f"published {count:,} jobs to {self.topic} in {seconds:.1f} s{pace}"]
+        lines = [f"published {count:,} job{'' if count == 1 else 's'} to {self.topic} in {seconds:.1f} s{pace}"]
         if self.skipped:
             lines.append(f"skipped: {_counts(self.skipped)}")
         if (outcomes := self.outcomes) is not None:

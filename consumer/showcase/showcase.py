@@ -2,7 +2,9 @@
 
 import contextlib
 import shlex
+import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -195,14 +197,15 @@ def _batches(replicas: Sequence[Replica]) -> dict[int, int]:
 
 def _keep_running(around: Surroundings, replicas: Sequence[Replica], show: Show) -> None:
     """Say how to use what runs, until Ctrl-C."""
+    command = "consumer" if shutil.which("consumer") else shlex.quote(sys.argv[0])
     show.say(
         "\nStill running, until Ctrl-C. In another terminal:\n\n"
         + "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in around.variables.items())
         + f"\n  broker {around.settings.kafka.bootstrap_servers}, S3 {around.settings.s3.endpoint_url or 'AWS'}\n\n"
-        "  consumer status\n"
-        "  consumer results tail\n"
-        "  consumer deadletters list\n"
-        f"  consumer publish s3://{around.bucket}/{around.prefix}line-\n"
+        f"  {command} status\n"
+        f"  {command} results tail\n"
+        f"  {command} deadletters list\n"
+        f"  {command} publish s3://{around.bucket}/{around.prefix}line-\n"
     )
     with contextlib.suppress(KeyboardInterrupt):
         while True:

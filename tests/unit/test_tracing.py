@@ -339,7 +339,7 @@ def test_an_endpoint_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "consumer.spans", None)
 
     with (
-        pytest.raises(SettingsError, match=r"inspection-consumer\[otel\]"),
+        pytest.raises(SettingsError, match=r"pip install '.\[otel\]'"),
         open_tracing(SETTINGS, {ENDPOINT: "http://x"}),
     ):
         pass

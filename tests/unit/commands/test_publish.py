@@ -146,7 +146,7 @@ def test_a_dry_run_prints_what_would_be_sent_and_asks_no_broker(publish: Publish
         "schema": "inspection.job/1",
         "image": {"bucket": "parts", "key": "line-3/a.jpg"},
     }
-    assert result.stderr == "1 jobs would be sent to inspection.jobs; nothing was\n"
+    assert result.stderr == "1 job would be sent to inspection.jobs; nothing was\n"
 
     again = publish("-", "--dry-run", "--json", "--key", "folder", input=result.stdout_bytes)
     assert json.loads(again.stdout) == {"key": "line-3", "value": json.loads(result.stdout)}

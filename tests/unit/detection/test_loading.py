@@ -89,7 +89,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     weights = tmp_path / f"model.{suffix}"
     weights.write_bytes(b"never looked at")
-    assert f"pip install 'inspection-consumer[{extra}]'" in problem(weights=weights, engine=engine)
+    assert f"pip install '.[{extra}]' in a checkout" in problem(weights=weights, engine=engine)
 
 
 # --- anyone's engine ----------------------------------------------------------------------------------------------
