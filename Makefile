@@ -35,7 +35,7 @@ endif
 LOCK := env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: demo help venv lock check test test-slow schemas clean
+.PHONY: demo help venv lock check test test-slow faults fuzz mutants schemas clean
 
 demo: $(DEMO_STAMP)  ## see it work within a minute (BROKER=kafka: on a real Kafka; ARGS="…": `consumer demo run --help`)
 	@$(RUN_DEMO)
@@ -68,6 +68,16 @@ test: check  ## check, then every test but the slow ones, on a real Kafka and a 
 
 test-slow: venv  ## the tests marked slow
 	$(BIN)/pytest -rs -m slow tests
+
+# The whole matrix takes hours; ARGS="--cell killed --seed 7 --jobs 5000" runs a part of it, `--list` names the cells.
+faults: venv  ## break everything while jobs flow, count what is lost or doubled, and write docs/faults.md
+	$(BIN)/python -m tests.faults $(or $(ARGS),--write docs/faults.md)
+
+fuzz: venv  ## look for MINUTES (1) for messages and images that end in no answer (SEED: where to begin)
+	@MINUTES=$(or $(MINUTES),1) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m tests.hostile.fuzz
+
+mutants: venv  ## take each guard out in turn: which test notices? Writes docs/guards.md (ARGS="--guard NAME --protocol classic")
+	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)
 
 schemas: venv  ## write schemas/ from consumer/messages.py
 	$(BIN)/python -m consumer.schemas

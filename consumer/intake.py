@@ -12,7 +12,16 @@ from msgspec import UNSET, Raw, UnsetType
 
 from consumer.errors import Rejected
 from consumer.events import Envelope, Event, SkipReason, check_key, data_of, envelope_of, events_of
-from consumer.messages import JOB_ID_HEADER, JOB_INDEX_HEADER, ImageReference, Job, JobMessage, JobParameters, Record
+from consumer.messages import (
+    JOB_ID_HEADER,
+    JOB_INDEX_HEADER,
+    UNREADABLE_HEADERS,
+    ImageReference,
+    Job,
+    JobMessage,
+    JobParameters,
+    Record,
+)
 from consumer.parsing import invalid, parse, utf8
 from consumer.seaweedfs import filer_event
 
@@ -43,6 +52,8 @@ def contents_of(record: Record) -> Contents:
 
     A redriven job of several says by a header which one it is, and is the only one that is opened.
     """
+    if record.headers == UNREADABLE_HEADERS:
+        raise invalid("headers", "a name among them is not UTF-8, so none of them can be read")
     found = _found(record)
     wanted = _wanted(record, len(found))
     jobs: list[Job] = []

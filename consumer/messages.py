@@ -20,6 +20,10 @@ TRACE_HEADERS = ("traceparent", "tracestate")
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
+# In place of a record's own headers, when a name among them is not UTF-8: they cannot be read, nor kept in its dead
+# letter. A redrive takes it off again, as it does with all that begins like this.
+UNREADABLE_HEADERS: Headers = (("inspection-original-headers", b"unreadable"),)
+
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 

@@ -10,7 +10,8 @@ from consumer.errors import Rejected
 T = TypeVar("T")
 
 MAX_NESTING = 128  # of lists and objects; what decoders take depends on how deep their caller is, and readers differ
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A text without an end reaches to the end: tried anew at each of its quotes, it would take hours.
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 _MISSING = re.compile(r"Object missing required field (?P<field>[\w-]+)$")
 
@@ -30,20 +31,21 @@ def utf8(value: bytes | None) -> bytes:
 
 def limit_nesting(text: bytes, at: str) -> None:
     """Raises Rejected(schema_invalid) for what some reader of the outcome could not decode."""
-    if text.count(b"[") + text.count(b"{") > MAX_NESTING and _nesting(text) > MAX_NESTING:
+    if text.count(b"[") + text.count(b"{") > MAX_NESTING and _is_too_deep(text):
         raise invalid(at, f"nested too deep, {MAX_NESTING} levels are allowed")
 
 
-def _nesting(text: bytes) -> int:
-    deepest = depth = 0
+def _is_too_deep(text: bytes) -> bool:
+    depth = 0
     for token in _TOKENS.finditer(text):
         match token[0]:
             case b"[" | b"{":
                 depth += 1
-                deepest = max(deepest, depth)
+                if depth > MAX_NESTING:
+                    return True
             case b"]" | b"}":
                 depth -= 1
-    return deepest
+    return False
 
 
 def parse(decoder: msgspec.json.Decoder[T], text: bytes | msgspec.Raw, at: str = "$") -> T:

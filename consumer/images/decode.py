@@ -1,6 +1,7 @@
 """The pixels of an image as a person sees it, or the reason why there are none."""
 
 import io
+import logging
 import warnings
 from typing import NoReturn
 
@@ -8,19 +9,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Their import registers them with Pillow, which then need not import all the others.
+# Their import registers them with Pillow, which then need not import all the others. JPEG and PNG are read without it.
 from PIL import (  # noqa: F401
     BmpImagePlugin,
     Image,
-    JpegImagePlugin,
-    MpoImagePlugin,
-    PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
 from consumer.errors import Reason, Rejected
 from consumer.images.formats import kind_of
+from consumer.images.headers import BadHeader, Header, check_tiff, jpeg_header, png_header
 from consumer.settings import ImageSettings
 
 Pixels = NDArray[np.uint8]
@@ -33,6 +32,7 @@ cv2.setNumThreads(1)
 # What is broken is said in the dead letter.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # Pillow's own bomb limit warns, ours rejects.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -68,9 +68,10 @@ def _check_header(content: bytes, limits: ImageSettings) -> tuple[int, int]:
         raise _rejected("image_undecodable", f"the first bytes, {content[:8].hex()}, are no known image format's")
     if not kind.is_inspected:
         raise _rejected("image_format_unsupported", f"the image is {kind.name}, not JPEG, PNG, WebP, BMP or TIFF")
-    header = _open(content, kind.name)
-    _check_kind(header)
-    width, height = header.size
+    width, height, is_animated = _read_header(content, kind.name)
+    if is_animated:
+        what = "a TIFF of several pages" if kind.name == "TIFF" else f"an animated {kind.name}"
+        raise _rejected("image_format_unsupported", f"the image is {what}")
     if max(width, height) > limits.max_side:
         _reject_size(f"{width}x{height} pixels, limit {limits.max_side} a side (images.max_side)")
     if width * height > limits.max_pixels:
@@ -78,20 +79,28 @@ def _check_header(content: bytes, limits: ImageSettings) -> tuple[int, int]:
     return width, height
 
 
-def _open(content: bytes, format_name: str) -> Image.Image:
+def _read_header(content: bytes, name: str) -> Header:
     try:
-        return Image.open(io.BytesIO(content), formats=(format_name,))
+        match name:
+            case "JPEG":
+                return jpeg_header(content)
+            case "PNG":
+                return png_header(content)
+            case "TIFF":
+                check_tiff(content)
+    except BadHeader as error:
+        raise _rejected("image_undecodable", f"the image's {name} header {error}") from error
+    return _open(content, name)
+
+
+def _open(content: bytes, name: str) -> Header:
+    try:
+        image = Image.open(io.BytesIO(content), formats=(name,))
     except Exception as error:  # Pillow lets through whatever its parsers stumble over
-        raise _rejected("image_undecodable", f"the image's {format_name} header is broken or cut short") from error
-
-
-def _check_kind(header: Image.Image) -> None:
-    name = header.format
-    if name != "MPO" and getattr(header, "is_animated", False):
-        what = "a TIFF of several pages" if name == "TIFF" else f"an animated {name}"
-        raise _rejected("image_format_unsupported", f"the image is {what}")
-    if name == "TIFF" and header.mode not in _TIFF_MODES:
-        raise _rejected("image_format_unsupported", f"the image is a TIFF with {header.mode} samples")
+        raise _rejected("image_undecodable", f"the image's {name} header is broken or cut short") from error
+    if name == "TIFF" and image.mode not in _TIFF_MODES:
+        raise _rejected("image_format_unsupported", f"the image is a TIFF with {image.mode} samples")
+    return Header(*image.size, is_animated=getattr(image, "is_animated", False))
 
 
 def _reject_size(fact: str) -> NoReturn:

@@ -65,5 +65,5 @@ def _is_utf8(start: bytes) -> bool:
     try:
         start.decode()
     except UnicodeDecodeError as error:
-        return error.start > len(start) - 4  # a character cut in two at the end
+        return error.reason == "unexpected end of data"  # a character cut in two
     return True

@@ -8,8 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import obstore
+from botocore.response import StreamingBody
 from obstore.store import S3Store
 
 from consumer.errors import Rejected, SettingsError, Unavailable
@@ -162,7 +164,7 @@ class ImageStore:
         with judged(image):
             got = self._access.boto3_client.get_object(Bucket=image.bucket, Key=image.key, **conditions)
         body = got["Body"]
-        chunks = body.iter_chunks(_CHUNK)
+        chunks = StreamingBody(_Arriving(body._raw_stream), got["ContentLength"]).iter_chunks(_CHUNK)
         return _Answer(got["ContentLength"], _bare(got.get("ETag")), got.get("VersionId"), chunks, body.close)
 
     def _client(self, bucket: str, timeout: float) -> S3Store:
@@ -176,6 +178,17 @@ class ImageStore:
             if len(self._clients) > _MAX_CLIENTS:
                 self._clients.popitem(last=False)
         return client
+
+
+@dataclass(frozen=True, slots=True)
+class _Arriving:
+    """botocore's raw body, read as it arrives: to wait for a whole chunk of a body that drips would take days."""
+
+    raw: Any
+
+    def read(self, size: int) -> bytes:
+        arrived: bytes = self.raw.read1(size)
+        return arrived
 
 
 def _read(answer: _Answer, image: ImageReference, end: float, clock: Callable[[], float]) -> bytes:

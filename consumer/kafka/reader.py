@@ -4,14 +4,15 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.client import MISSING_ACL, consumer_properties, describe, make, missing_right
-from consumer.messages import Headers, Record
+from consumer.kafka.headers import headers_of
+from consumer.messages import Record
 from consumer.settings import Settings
 
 Place = tuple[str, int]  # topic and partition
@@ -183,7 +184,6 @@ _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, Kafka
 
 
 def _record(message: KafkaMessage) -> Record:
-    headers = cast(Any, message.headers()) or ()
     return Record(
         topic=str(message.topic()),
         partition=cast(int, message.partition()),
@@ -191,5 +191,5 @@ def _record(message: KafkaMessage) -> Record:
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
-        headers=cast(Headers, tuple(headers)),
+        headers=headers_of(message),
     )

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
@@ -25,8 +25,9 @@ from consumer.kafka.client import (
     missing_right,
 )
 from consumer.kafka.generation import generation_of
+from consumer.kafka.headers import headers_of
 from consumer.kafka.topics import Committed, LogOffsets
-from consumer.messages import Headers, Record
+from consumer.messages import Record
 from consumer.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -427,7 +428,7 @@ def _record(message: KafkaMessage) -> Record:
         timestamp_ms=timestamp,
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=tuple((name, _bytes(value)) for name, value in cast("Headers", message.headers() or ())),
+        headers=headers_of(message),
     )
 
 

@@ -246,10 +246,11 @@ def test_a_store_that_never_answers_is_given_up(stub: StubStore, store: ImageSto
 
 
 @pytest.mark.timeout(20)
-def test_a_store_that_sends_byte_by_byte_is_given_up(stub: StubStore, store: ImageStore) -> None:
+@pytest.mark.parametrize("key", ["a.jpg", "a//b.jpg"])
+def test_a_store_that_sends_byte_by_byte_is_given_up(stub: StubStore, store: ImageStore, key: str) -> None:
     stub.say(stub.trickle)
     with pytest.raises(Unavailable) as caught:
-        store.fetch(IMAGE, reserve=lambda _: None, timeout=0.3)
+        store.fetch(ImageReference("parts", key), reserve=lambda _: None, timeout=0.3)
     assert caught.value.code == "timeout"
 
 
