@@ -34,6 +34,7 @@ from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.station import open_inspector
 from consumer.tracing import Tracing, open_tracing
+from consumer.watchdog import Watchdog, watched
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,9 @@ class App:
             until = self._patiently("broker", partial(log_offsets.ends, timeout=ATTEMPT), deadline)
         self._health.set("dead_letters", None)
         self._is_running = True
-        stopped = runner.run(source, delivery, until=until)
+        watchdog = Watchdog(lambda: inspector.decoding, inspector.canary, deadline=settings.limits.job_deadline)
+        with watched(watchdog, runner.fail):
+            stopped = runner.run(source, delivery, until=until)
         logger.info("done", extra={"because": stopped.value})
 
     def _announce(self, model: Model) -> None:

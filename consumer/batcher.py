@@ -19,6 +19,7 @@ from consumer.errors import Abandoned, EngineBroken, OutOfDeviceMemory
 B = TypeVar("B", bound=Hashable)
 A = TypeVar("A")
 
+RESUMED = 1.0  # seconds that an answer gets after its deadline: the process, and not the engine, may have been stopped
 CLOSING_TIME = 3.0  # seconds that running batches get before they are left behind with a hanging engine
 
 
@@ -53,7 +54,7 @@ class Seat(Generic[B, A]):
         """
         while not self._answered.wait(deadline):
             held = self._batcher.held(self._batch)
-            if held > deadline:
+            if held > deadline and not self._answered.wait(min(deadline, RESUMED)):
                 raise EngineBroken(f"the engine has not answered a batch for {held:.0f} s (limits.job_deadline)")
         if self._error is not None:
             raise self._error
@@ -114,6 +115,7 @@ class Batcher(Generic[B, A]):
         self._free_slabs = [_Slab(index) for index in range(slabs)]
         self._ceiling = max_batch
         self._batches: list[_Batch[B, A]] = []  # in the order they are to start
+        self._idle_since = time.monotonic()
         self._is_closed = False
         lock = threading.Lock()
         self._seats_changed = threading.Condition(lock)
@@ -131,7 +133,7 @@ class Batcher(Generic[B, A]):
                 self._resolve(batch, [], Abandoned("the batcher is closed"))
             self._work_changed.notify_all()
             self._seats_changed.notify_all()
-            is_idle = self._work_changed.wait_for(lambda: self._free_places == self._places, CLOSING_TIME)
+            is_idle = self._work_changed.wait_for(lambda: not self.is_running, CLOSING_TIME)
         if is_idle:
             self._thread.join()
 
@@ -139,6 +141,16 @@ class Batcher(Generic[B, A]):
     def ceiling(self) -> int:
         """The largest batch that is started: `max_batch` until the device ran out of memory, then less."""
         return self._ceiling
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the engine has a batch."""
+        return self._free_places < self._places
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the engine's last answer; 0 while it has a batch or one waits for it."""
+        return 0.0 if self.is_running or self._batches else time.monotonic() - self._idle_since
 
     def held(self, batch: "_Batch[B, A]") -> float:
         """Seconds since the engine took the batch; 0 while it waits for a place."""
@@ -242,6 +254,7 @@ class Batcher(Generic[B, A]):
     def _finish(self, batch: "_Batch[B, A]", answers: Sequence[A], error: BaseException | None) -> None:
         with self._work_changed:
             self._free_places += 1
+            self._idle_since = time.monotonic()
             if error is None or len(batch.seats) == 1 or self._is_closed or isinstance(error, EngineBroken):
                 self._resolve(batch, answers, error)
                 self._release(batch)

@@ -11,7 +11,7 @@
         ├── SettingsError    2: what the settings say cannot be run
         ├── Unreachable      3: broker or store did not answer within limits.startup_timeout
         ├── Fenced           4: another process has our delivery slot
-        └── EngineBroken     5: the engine or its device gives no more answers
+        └── EngineBroken     5: the engine or its device gives no more answers, or wrong ones; or a decoding never ends
 
 Anything else is a bug: logged with its traceback; in a job it becomes the dead letter `internal_error`.
 """
@@ -110,6 +110,7 @@ class Fenced(Fatal):
 
 
 class EngineBroken(Fatal):
-    """The engine fails on an image that it answered at warm-up, or does not answer at all."""
+    """The engine fails on an image that it answered at its start, answers it otherwise, or does not answer at all; or
+    its device is lost. A decoding that never ends takes the same way out."""
 
     exit_code = 5

@@ -12,9 +12,10 @@ from typing import Protocol
 from consumer import __version__
 from consumer.batcher import Batcher, Seat
 from consumer.budget import ByteBudget, Lease
+from consumer.canary import Bucket, Canary
 from consumer.detection.engine import Candidates, Model, Pixels, Shape
 from consumer.detection.selection import select
-from consumer.errors import Abandoned, EngineBroken, Fatal, Rejected, Unavailable
+from consumer.errors import Abandoned, Fatal, Rejected, Unavailable
 from consumer.images.availability import Availability
 from consumer.images.decode import decode
 from consumer.images.letterbox import letterbox, shape_of
@@ -79,6 +80,15 @@ class Progress:
         self.seconds[stage] = time.monotonic() - self.began[stage]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoding:
+    """One image's decoding that runs since `began`, by the monotonic clock."""
+
+    job_id: str
+    image: str
+    began: float
+
+
 Observe = Callable[[Job, Claim, Progress], None]
 """Told of each job whose inspection ended, however it did, in the worker's thread."""
 
@@ -93,13 +103,15 @@ class Inspector:
         *,
         images: Images,
         availability: Availability,
-        batcher: Batcher[Shape, Candidates],
+        batcher: Batcher[Bucket, Candidates],
+        canary: Canary,
         metrics: Metrics,
         decode_places: int,
         closing: threading.Event,
         observe: Observe | None = None,
     ) -> None:
         self.model = model
+        self.canary = canary
         self._settings = settings
         self._images = images
         self._availability = availability
@@ -107,6 +119,7 @@ class Inspector:
         self._metrics = metrics
         self._closing = closing
         self._observe = observe
+        self._decoding: set[Decoding] = set()
         self._decode_places = threading.BoundedSemaphore(decode_places)
         limit = settings.limits.max_in_flight_bytes
         self._budget = ByteBudget(limit, on_change=metrics.in_flight_bytes.set)
@@ -115,6 +128,11 @@ class Inspector:
         self._model_info = ModelInfo(
             model.name, model.sha256, model.task, model.engine, model.precision, max(model.image_size)
         )
+
+    @property
+    def decoding(self) -> frozenset[Decoding]:
+        """What is being decoded now. From any thread."""
+        return frozenset(self._decoding.copy())  # a set's copy is one step of the interpreter
 
     def inspect(self, job: Job, claim: Claim) -> Outcome:
         """One job, start to end, in blocking calls. Raises Abandoned when the job is not ours any more, Fatal when the
@@ -144,7 +162,7 @@ class Inspector:
             claim.take_in_hand()
             with self._decode_places:
                 self._check(claim)
-                pixels = self._decode(fetched.content, progress)
+                pixels = self._decode(job, fetched.content, progress)
                 height, width = pixels.shape[:2]
                 image = _inspected(job, fetched, width, height)
                 del fetched  # the bytes go before the batch is waited for
@@ -154,7 +172,7 @@ class Inspector:
                 with self._batcher.seat(shape) as seat:
                     placement = letterbox(pixels, seat.slot, image_size=self.model.image_size)
                 del pixels
-        candidates = self._answer(seat, shape)
+        candidates = self._answer(seat)
         kept = select(candidates, parameters, nms_free=self.model.nms_free)
         detections = self._detections(placement.to_image(kept[:, :4]), kept)
         progress.end("detect")
@@ -243,9 +261,14 @@ class Inspector:
             self._closing.wait(delay)
         self._check(claim)
 
-    def _decode(self, content: bytes, progress: Progress) -> Pixels:
+    def _decode(self, job: Job, content: bytes, progress: Progress) -> Pixels:
         progress.begin("decode")
-        pixels = decode(content, self._settings.images)
+        decoding = Decoding(job.job_id, job.image.uri, progress.began["decode"])
+        self._decoding.add(decoding)
+        try:
+            pixels = decode(content, self._settings.images)
+        finally:
+            self._decoding.remove(decoding)
         progress.end("decode")
         limit, spent = self._settings.limits.job_deadline, progress.seconds["decode"]
         if spent > limit:
@@ -263,27 +286,16 @@ class Inspector:
 
     # --- the boxes ------------------------------------------------------------------------------------------------
 
-    def _answer(self, seat: "Seat[Shape, Candidates]", shape: Shape) -> Candidates:
-        """The engine's candidates. An image that fails alone is at fault if the engine still answers a plain one."""
-        deadline = self._settings.limits.job_deadline
+    def _answer(self, seat: Seat[Bucket, Candidates]) -> Candidates:
+        """The engine's candidates. An image that fails alone is at fault if the canary is answered rightly."""
         try:
-            return seat.answer(deadline)
+            return seat.answer(self._settings.limits.job_deadline)
         except Fatal:
             raise
         except Exception as error:
-            self._prove_alive(shape, deadline, error)
+            self.canary.ask()
             fact = f"the engine fails on this image alone: {type(error).__name__}: {error}"
             raise Rejected("engine_failed", fact, stage="detect") from error
-
-    def _prove_alive(self, shape: Shape, deadline: float, error: Exception) -> None:
-        with self._batcher.seat(shape) as seat:
-            seat.slot[:] = 114
-        try:
-            seat.answer(deadline)
-        except Fatal:
-            raise
-        except Exception as second:  # noqa: BLE001  # whatever an engine raises
-            raise EngineBroken(f"the engine fails on a plain image too: {type(second).__name__}: {second}") from error
 
     def _detections(self, boxes: Candidates, kept: Candidates) -> tuple[Detection, ...]:
         names = self.model.class_names

@@ -9,6 +9,7 @@ An image is a *bad* one for them when the pixel in its middle is red.
 import ctypes
 import os
 import signal
+import threading
 import zlib
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from consumer.detection.engine import Candidates, Model, Pixels
-from consumer.errors import OutOfDeviceMemory
+from consumer.errors import EngineBroken, OutOfDeviceMemory
 from consumer.settings import BatchingSettings, ModelSettings
 
 CLASS_NAMES = tuple("abcdefgh")
@@ -88,10 +89,49 @@ class BrokenEngine(NullEngine):
 
 
 class HangingEngine(NullEngine):
-    """Never answers a batch with a bad image in it."""
+    """Never answers a batch with a bad image in it, and then cannot be closed either."""
+
+    hangs = False
 
     def start(self, images: Pixels) -> Future[Candidates]:
-        return Future() if any(is_bad(image) for image in images) else super().start(images)
+        if not any(is_bad(image) for image in images):
+            return super().start(images)
+        self.hangs = True
+        return Future()
+
+    def close(self) -> None:
+        while self.hangs:
+            threading.Event().wait()
+
+
+class SickEngine(NullEngine):
+    """Answers rightly at its start; then its device loses its mind: `STAND_IN_WRONG` (all) batches are answered with
+    zeros."""
+
+    def __init__(self, model: ModelSettings, batching: BatchingSettings) -> None:
+        super().__init__(model, batching)
+        self.wrong = float(os.environ.get("STAND_IN_WRONG", "inf"))
+        self.is_warm = False
+
+    def start(self, images: Pixels) -> Future[Candidates]:
+        if not self.is_warm or self.wrong <= 0:
+            self.is_warm = True
+            return super().start(images)
+        self.wrong -= 1
+        future: Future[Candidates] = Future()
+        future.set_result(np.zeros((len(images), 1, 6), np.float32))
+        return future
+
+
+class LostEngine(NullEngine):
+    """Loses its device at a bad image, as torch's engine says it."""
+
+    def start(self, images: Pixels) -> Future[Candidates]:
+        if not any(is_bad(image) for image in images):
+            return super().start(images)
+        future: Future[Candidates] = Future()
+        future.set_exception(EngineBroken("cuda:0 is lost to this process: CUDA error: device-side assert triggered"))
+        return future
 
 
 class DeadlyEngine(NullEngine):
@@ -130,5 +170,7 @@ null_engine = NullEngine
 failing_engine = FailingEngine
 broken_engine = BrokenEngine
 hanging_engine = HangingEngine
+sick_engine = SickEngine
+lost_engine = LostEngine
 deadly_engine = DeadlyEngine
 small_engine = SmallEngine

@@ -56,9 +56,10 @@ class Engine(Protocol):
         order: x1, y1, x2, y2 in pixels of the letterboxed image, confidence in [0, 1] of its best class, class id.
         It must not be a view of memory that a later batch overwrites. Dense heads give one row per anchor.
 
-        Errors, raised here or set on the future: `OutOfDeviceMemory` (a smaller batch may fit), anything else
-        counts against the batch, which is halved until the one image at fault is found.
+        Errors, raised here or set on the future: `OutOfDeviceMemory` (a smaller batch may fit), `EngineBroken` (the
+        device is lost to this process, which ends with 5), anything else counts against the batch, which is halved
+        until the one image at fault is found.
         """
 
     def close(self) -> None:
-        """Give the device back; no batch is running any more."""
+        """Give the device back; no batch is running any more. Not called of an engine that still holds a batch."""

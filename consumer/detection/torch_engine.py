@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from consumer.cores import available_cores
+from consumer.detection.devices import is_lost
 from consumer.detection.engine import Candidates, Model, Pixels
 from consumer.detection.weights import Weights, check_facts, choose_head, input_size
-from consumer.errors import OutOfDeviceMemory, SettingsError
+from consumer.errors import EngineBroken, OutOfDeviceMemory, SettingsError
 from consumer.settings import BatchingSettings, ModelSettings
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -52,6 +53,11 @@ class TorchEngine:
                 done.synchronize()
         except torch.OutOfMemoryError as error:
             raise OutOfDeviceMemory(f"{len(images)} images do not fit on {self._device}: {error}") from error
+        except RuntimeError as error:
+            if is_lost(error):
+                fact, *_ = str(error).splitlines()
+                raise EngineBroken(f"{self._device} is lost to this process: {fact}") from error
+            raise
         answer: Candidates = candidates.numpy()
         return answer
 

@@ -19,7 +19,7 @@ from consumer.detection.conversion import cache_folder, converted
 from consumer.detection.engine import Engine
 from consumer.detection.loading import load
 from consumer.detection.weights import find
-from consumer.errors import OutOfDeviceMemory, SettingsError
+from consumer.errors import EngineBroken, OutOfDeviceMemory, SettingsError
 from consumer.settings import BatchingSettings, ModelSettings
 from tests.models import DENSE_PT, PARTS_PT, ROOT
 
@@ -333,3 +333,45 @@ def test_ultralytics_imported_before_it_was_made_safe_is_a_bug(
     monkeypatch.setattr(f"ultralytics.utils.{flag}", value)
     with pytest.raises(RuntimeError, match="imported before"):
         yolo.prepare()
+
+
+# --- a device that is lost ----------------------------------------------------------------------------------------
+
+
+def failing_engine(like: Engine, error: Exception) -> Engine:
+    """One whose network raises what torch raises on a device that fails."""
+    import torch
+
+    from consumer.detection.torch_engine import TorchEngine
+
+    class Failing(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise error
+
+    return TorchEngine(Failing(), like.model, max_batch=8)
+
+
+@pytest.mark.parametrize("kind", ["AcceleratorError", "RuntimeError"])
+@pytest.mark.parametrize(
+    "text",
+    ["device-side assert triggered", "an illegal memory access was encountered", "uncorrectable ECC error encountered"],
+)
+def test_a_lost_device_is_no_images_fault(dense: Engine, kind: str, text: str) -> None:
+    import torch
+
+    raised = getattr(torch, kind, RuntimeError)(f"CUDA error: {text}\nCompile with `TORCH_USE_CUDA_DSA` ...")
+    lost = failing_engine(dense, raised)
+    with pytest.raises(EngineBroken, match=f"cpu is lost to this process: .*CUDA error: {text}"):
+        lost.start(noise(1, 64, 64)).result()
+    lost.close()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error: invalid configuration argument"), ValueError("an illegal memory access")]
+)
+def test_other_errors_may_be_the_images(dense: Engine, error: Exception) -> None:
+    failing = failing_engine(dense, error)
+    with pytest.raises(type(error)) as caught:
+        failing.start(noise(1, 64, 64)).result()
+    assert caught.value is error
+    failing.close()

@@ -30,12 +30,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "app": WIRE
     | ROOMS
     | MECHANISMS
-    | {"cores", "health", "inspector", "metrics", "retry", "runner", "station", "tracing"},
-    "station": WIRE | {"batcher", "cores", "detection", "images", "inspector", "metrics"},
+    | {"cores", "health", "inspector", "metrics", "retry", "runner", "station", "tracing", "watchdog"},
+    "station": WIRE | {"batcher", "canary", "cores", "detection", "images", "inspector", "metrics"},
     "tracing": WIRE | {"inspector", "ledger", "spans"},
     "spans": WIRE | {"inspector", "ledger"},
     "runner": WIRE | MECHANISMS - {"batcher"} | {"health", "inspector", "metrics", "tracing"},
-    "inspector": WIRE | {"batcher", "budget", "detection", "images", "metrics", "retry"},  # the flow names its stations
+    "canary": {"batcher", "detection", "errors"},
+    "watchdog": {"canary", "errors", "inspector"},
+    "inspector": WIRE
+    | {"batcher", "budget", "canary", "detection", "images", "metrics", "retry"},  # the flow names its stations
     "health": WIRE | {"metrics"},
     "logs": {"errors", "settings"},
     "schemas": WIRE | {"settings_schema"},

@@ -571,3 +571,39 @@ def test_every_request_gets_its_own_answer_or_its_own_error(
         assert batcher.ceiling >= min(max_batch, max(1, fitting // 2))
     assert max(sizes, default=0) <= max_batch
     assert over == []
+
+
+# --- how it stands --------------------------------------------------------------------------------------------------
+
+
+def test_it_is_idle_only_while_nothing_runs_and_nothing_waits(engine: ManualEngine) -> None:
+    with open_batcher(engine.start, max_batch=2) as batcher:
+        seat = ask(batcher, 1)
+        values, running = engine.take()
+        assert (batcher.is_running, batcher.idle_for) == (True, 0.0)
+        with batcher.seat("wide") as second:
+            running.set_result(plain(values))
+            seat.answer(LONG)
+            assert (batcher.is_running, batcher.idle_for) == (False, 0.0)
+            second.slot[0] = 2
+        engine.answer()
+        second.answer(LONG)
+        assert not batcher.is_running
+        assert batcher.idle_for < LONG
+
+
+def test_an_answer_that_came_while_the_process_was_stopped_is_not_late(
+    engine: ManualEngine, helper: ThreadPoolExecutor
+) -> None:
+    """Both clocks ran on; the engine's thread needs a moment to say what it had."""
+    with open_batcher(engine.start) as batcher:
+        seat = ask(batcher, 1)
+        values, running = engine.take()
+        batch = seat._batch
+        assert batch.started_at is not None
+        batch.started_at -= 3600
+        waiting = helper.submit(seat.answer, 0.3)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.4)
+        running.set_result(plain(values))
+        assert waiting.result(LONG) == "answer 1"

@@ -267,4 +267,4 @@ def test_a_device_that_fails_ends_it_with_5(detect: Detect, images: list[Path]) 
     done = detect(*images, env={"CONSUMER__MODEL__ENGINE": "tests.stand_ins:broken_engine"})
 
     assert (done.exit_code, done.stdout) == (5, "")
-    assert "the engine fails on a plain image too" in done.stderr
+    assert "the engine fails on the canary: RuntimeError: the stand-in is broken" in done.stderr
