@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from tests.rigs.kafka import Kafka, KafkaCluster, KafkaUnavailable, kafka_source, open_cluster, open_kafka
+from tests.rigs.kafka_proxy import ProxiedKafka, open_proxied
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3 import S3Server
 from tests.rigs.topics import Topics, create_topics, delete_topics
@@ -66,6 +67,12 @@ def kafka() -> Iterator[Kafka]:
 def kafka_cluster() -> Iterator[KafkaCluster]:
     """Three real nodes that a test (marked `cluster`) may stop, but must leave running."""
     yield from _or_skip(lambda: open_cluster(3))
+
+
+@pytest.fixture(scope="session")
+def proxied_kafka() -> Iterator[ProxiedKafka]:
+    """One real broker whose clients' requests a test may hold up; it lets go of them before it ends."""
+    yield from _or_skip(open_proxied)
 
 
 @pytest.fixture(scope="session")

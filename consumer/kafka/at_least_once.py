@@ -4,10 +4,18 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.custody import NOTHING, Delivered, Owned, Position
-from consumer.kafka.client import CALL_TIMEOUT, describe, make, producer_properties
+from consumer.kafka.client import (
+    CALL_TIMEOUT,
+    MISSING_ACL,
+    REFUSED_PAUSE,
+    describe,
+    make,
+    missing_right,
+    producer_properties,
+)
 from consumer.kafka.outlet import Head, Isolation, Outlet
 from consumer.kafka.source import Source
 from consumer.kafka.topics import Topics
@@ -40,6 +48,7 @@ class AtLeastOnce:
         self._produced: set[Head] = set()  # reported good, not committed yet
         self._committing: Delivered | None = None
         self._isolation = Isolation()
+        self._not_before = 0.0
 
     def open(self) -> None:
         """Raises SettingsError for properties that librdkafka does not accept."""
@@ -60,7 +69,9 @@ class AtLeastOnce:
     ) -> Delivered:
         """See `ExactlyOnce.deliver`."""
         if self._committing is not None:
-            return self._committed()
+            return self._committed(within)
+        if time.monotonic() < self._not_before:
+            return NOTHING
         selected = self._isolation.select(heads)
         self._produce([head for head in selected if head not in self._produced], within)
         self._produced = {head for head in self._produced if self._owns(head)}
@@ -73,7 +84,7 @@ class AtLeastOnce:
             self._committing = Delivered(offsets, noted)
         return NOTHING
 
-    def _committed(self) -> Delivered:
+    def _committed(self, within: float | None) -> Delivered:
         sent = self._committing or NOTHING
         answer = self._source.commit_answer(sent.offsets)
         if answer is None:
@@ -81,6 +92,7 @@ class AtLeastOnce:
         self._committing = None
         if answer[0] is not None:
             logger.info("delivery failed", extra={"error": describe(answer[0])})
+            self._rest_if_refused(answer[0], within)
             return NOTHING
         self._produced = {head for head in self._produced if head.offset >= sent.offsets.get(head.partition, 0)}
         self._isolation.succeeded()
@@ -106,6 +118,15 @@ class AtLeastOnce:
         if not outlet.waiting:
             self._produced.update(head for head in heads if head not in outlet.failed)
         self._note_failures(heads, outlet)
+        for failure in list(outlet.failed.values())[:1]:  # all meet the same one
+            self._rest_if_refused(failure, within)
+
+    def _rest_if_refused(self, error: KafkaError, within: float | None) -> None:
+        """See `ExactlyOnce`."""
+        if error.code() in MISSING_ACL:
+            self._not_before = time.monotonic() + REFUSED_PAUSE
+            if within is None:
+                self._pump(missing_right(error))
 
     def _note_failures(self, heads: Sequence[Head], outlet: Outlet) -> None:
         for head, error in outlet.failed.items():

@@ -21,6 +21,9 @@ TRANSACTION_TIMEOUT = 12.0
 CALL_TIMEOUT = 2.0
 """No call from the thread that owns the clients may block for longer: it must see signals and keep its membership."""
 
+REFUSED_PAUSE = 5.0
+"""Seconds between deliveries while a right is missing that was there at the start: only a person gives it back."""
+
 REFUSED_CREDENTIALS = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 
 MISSING_ACL = {

@@ -13,6 +13,7 @@ from consumer.kafka.client import (
     CALL_TIMEOUT,
     MISSING_ACL,
     REFUSED_CREDENTIALS,
+    REFUSED_PAUSE,
     TRANSACTION_TIMEOUT,
     describe,
     make,
@@ -238,6 +239,15 @@ class ExactlyOnce:
                 self._note_refusals(heads, outlet)
             case _:
                 self._give_up(error)
+        self._rest_if_refused(error)
+
+    def _rest_if_refused(self, error: KafkaError) -> None:
+        """A right was withdrawn while we ran: readiness tells it, and the log is not flooded by try after try."""
+        if error.code() not in MISSING_ACL:
+            return
+        self._not_before = time.monotonic() + REFUSED_PAUSE
+        if self._patience is None:
+            self._pump(missing_right(error, transactional_id=self.transactional_id))
 
     def _give_up(self, error: KafkaError) -> None:
         """This producer is of no more use. Raises Fenced if that is another process's doing."""
@@ -292,8 +302,10 @@ class ExactlyOnce:
         try:
             self._repeat(self._live.init_transactions)
         except KafkaException as error:
-            if self._judge(error.args[0]) is Verdict.REPEAT:
-                self._replacements -= 1  # nobody answered, which says nothing of this producer
-            self._give_up(error.args[0])
+            cause: KafkaError = error.args[0]
+            if self._judge(cause) is Verdict.REPEAT or cause.code() in MISSING_ACL:
+                self._replacements -= 1  # nobody answered or nobody may, which says nothing of this producer
+            self._give_up(cause)
+            self._rest_if_refused(cause)
         else:
             self._stale = self._doubt.reason = None

@@ -24,6 +24,7 @@ Trial = Literal["usable", "refused", "taken"]
 
 # 23 days. Brokers allow 15 minutes unless told otherwise, and refuse more before they do anything with the id.
 _IMPOSSIBLE_TIMEOUT_MS = 2_000_000_000
+_UNKNOWN_QUESTION = frozenset({KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
 
 
 def topic_rights(settings: Settings, names: list[str], *, timeout: float) -> Mapping[str, Rights | None]:
@@ -90,5 +91,8 @@ def _rights(what: str, future: "Future[Any]") -> Rights | None:
         cause: KafkaError = error.args[0]
         if cause.code() in MISSING_ACL:
             return frozenset()
+        if cause.code() in _UNKNOWN_QUESTION:
+            return None
         raise Unavailable("broker", f"{what}: {describe(cause)}") from error
-    return None if operations is None else frozenset(operation.name for operation in operations)
+    # What may be seen may at least be described: an empty answer is none.
+    return frozenset(operation.name for operation in operations) if operations else None

@@ -66,7 +66,7 @@ MISTAKES: dict[str, Callable[[World], Mistake]] = {
         code=3,
     ),
     "broker without tls": lambda world: Mistake(
-        (world.topics.bootstrap_servers, "PLAINTEXT"), extra(**{"security.protocol": "SSL"}), code=3
+        (world.topics.bootstrap_servers, "speaks without TLS"), extra(**{"security.protocol": "SSL"})
     ),
     "refused by the broker": lambda world: Mistake(
         (world.topics.bootstrap_servers, "refuses the credentials"), extra(**SASL, **{"sasl.password": PASSWORD})

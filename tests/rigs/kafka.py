@@ -7,10 +7,11 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, Self
 
 from confluent_kafka import KafkaException
@@ -22,9 +23,10 @@ from tests.rigs.deadline import wait_until
 from tests.rigs.kafka_docker import docker_broker, docker_image, missing_docker
 from tests.rigs.kafka_jars import fetch_jars, kafka_version, missing_tool
 from tests.rigs.kafka_node import Ports, node_settings
+from tests.rigs.small_disk import SmallDisk
 
 EXTERNAL_VARIABLE = "TEST_KAFKA_BOOTSTRAP"
-_START_SECONDS = 60
+_START_SECONDS = 120
 _STOP_SECONDS = 30
 _JAVA = (
     "java",
@@ -65,9 +67,18 @@ class KafkaCluster:
     Nodes are numbered from 0. A stopped node keeps its data and its ports until `close`.
     """
 
-    def __init__(self, nodes: int = 1, *, adjust: Callable[[Mapping[str, str]], Mapping[str, str]] = dict) -> None:
-        """`adjust` gets the settings of each node and gives those that it shall have."""
+    def __init__(
+        self,
+        nodes: int = 1,
+        *,
+        adjust: Callable[[Mapping[str, str]], Mapping[str, str]] = dict,
+        java_options: Sequence[str] = (),
+        disks: Mapping[int, SmallDisk] = MappingProxyType({}),
+    ) -> None:
+        """`adjust` gets the settings of each node and gives those that it shall have; `disks` hold the data of some."""
+        self.disks = disks
         self._adjust = adjust
+        self._java_options = java_options
         self.description = f"Apache Kafka {kafka_version()} from jars, nodes: {nodes}"
         self._libs = fetch_jars()
         self._folder = Path(tempfile.mkdtemp(prefix="inspection-kafka-"))
@@ -91,6 +102,11 @@ class KafkaCluster:
     @property
     def bootstrap_servers(self) -> str:
         return ",".join(f"127.0.0.1:{ports.broker}" for ports in self._ports)
+
+    @property
+    def running(self) -> list[int]:
+        """The nodes that were started and have not ended, paused ones too."""
+        return [node for node, process in self._processes.items() if process.poll() is None]
 
     def stop_node(self, node: int, *, hard: bool = False) -> None:
         """Stop it cleanly (SIGTERM: leadership moves first) or hard (SIGKILL)."""
@@ -123,9 +139,8 @@ class KafkaCluster:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tools = {}
         for node in range(len(self._ports)):
-            settings = self._adjust(
-                {**node_settings(node, self._ports), "log.dirs": str(self._folder / f"data-{node}")}
-            )
+            disk = self.disks[node].folder if node in self.disks else self._folder
+            settings = self._adjust({**node_settings(node, self._ports), "log.dirs": str(disk / f"data-{node}")})
             self._properties(node).write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
             arguments = ("format", f"--cluster-id={cluster_id}", "-c", self._properties(node))  # it may begin with "-"
             tools[node] = self._java(node, "kafka.tools.StorageTool", *arguments)
@@ -137,7 +152,8 @@ class KafkaCluster:
         self._processes[node] = self._java(node, "kafka.Kafka", self._properties(node))
 
     def _java(self, node: int, main: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        return spawn([*_JAVA, "-cp", f"{self._libs}/*", main, *arguments], log=self._log(node), folder=self._folder)
+        java = [*_JAVA, *self._java_options, "-cp", f"{self._libs}/*", main]
+        return spawn([*java, *arguments], log=self._log(node), folder=self._folder)
 
     def _properties(self, node: int) -> Path:
         return self._folder / f"node-{node}.properties"

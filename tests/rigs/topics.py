@@ -81,11 +81,16 @@ def _producer(bootstrap_servers: str) -> Producer:
 
 
 def create_topics(
-    bootstrap_servers: str, name: str, *, partitions: int, settings: Mapping[str, str] | None = None
+    bootstrap_servers: str,
+    name: str,
+    *,
+    partitions: int,
+    settings: Mapping[str, str] | None = None,
+    replication: int = -1,
 ) -> Topics:
     """Create `{name}.jobs`, `.results` and `.dead-letters`, each with `partitions` and the same topic settings.
 
-    Dead letters may be larger than jobs, as the consumer demands.
+    Dead letters may be larger than jobs, as the consumer demands. `replication` is the broker's default if not given.
     """
     topics = Topics(
         bootstrap_servers=bootstrap_servers,
@@ -99,7 +104,7 @@ def create_topics(
     given = dict(settings or {})
     room = {"max.message.bytes": str(int(given.get("max.message.bytes", KAFKA_DEFAULT_BYTES)) + DEAD_LETTER_MARGIN)}
     configs = {topics.jobs: given, topics.results: given, topics.dead_letters: given | room}
-    wanted = [NewTopic(topic, num_partitions=partitions, config=config) for topic, config in configs.items()]
+    wanted = [NewTopic(topic, partitions, replication, config=config) for topic, config in configs.items()]
     for created in admin.create_topics(wanted, operation_timeout=_SECONDS).values():
         created.result(_SECONDS)
     return topics

@@ -7,9 +7,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from consumer.errors import REASONS
 from consumer.schemas import documents
+from consumer.settings import KafkaSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "DESIGN.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,6 +39,13 @@ def test_every_field_is_in_an_example(name: str) -> None:
     }
 
     assert properties <= shown
+
+
+def test_the_settings_of_secured_brokers_are_settings() -> None:
+    page = (ROOT / "docs" / "brokers.md").read_text(encoding="utf-8")
+    sections = [yaml.safe_load(text)["kafka"] for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)]
+
+    assert {KafkaSettings(**section).extra["security.protocol"] for section in sections} == {"SASL_SSL", "SSL"}
 
 
 def test_every_reason_has_its_advice() -> None:

@@ -103,6 +103,7 @@ def test_a_refused_outcome_is_exchanged_and_then_all_is_committed(rig: Rig) -> N
 
 
 def test_a_refused_commit_is_sent_again_and_the_outcomes_are_not(rig: Rig, cluster: str) -> None:
+    rig.delivery._live().list_topics(TOPICS.results, timeout=10)  # which makes it
     before = _end(cluster, 1)
     rig.add(1, 3)
     rig.deliver()

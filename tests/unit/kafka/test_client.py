@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
+from pydantic import ValidationError
 
 from consumer.kafka.client import admin_properties, consumer_properties, producer_properties
 from consumer.settings import ImageSettings, KafkaSettings, Settings
@@ -67,6 +68,12 @@ def test_the_consumer_never_moves_its_offsets_by_itself() -> None:
     assert properties["enable.auto.offset.store"] is False
     assert properties["allow.auto.create.topics"] is False
     assert properties["partition.assignment.strategy"] == "cooperative-sticky"
+
+
+@pytest.mark.parametrize("name", ["isolation.level", "enable.auto.commit", "auto.offset.reset", "transactional.id"])
+def test_what_the_promises_rest_on_may_not_be_set(name: str) -> None:
+    with pytest.raises(ValidationError, match=name):
+        settings(extra={name: "read_uncommitted"})
 
 
 def test_the_producer_is_idempotent_and_bounded() -> None:

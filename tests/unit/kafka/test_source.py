@@ -1,12 +1,13 @@
-"""Does a consumer that librdkafka has cut off from its brokers get another one?"""
+"""Does a consumer that librdkafka has cut off get another one, and what does it take for records of ours?"""
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from consumer.demo.ports import free_port
-from consumer.errors import SettingsError
+from consumer.errors import CheckFailed, Fatal, SettingsError
 from consumer.kafka import source as source_module
 from consumer.kafka.source import Source
 from consumer.kafka.topics import LogOffsets
@@ -115,3 +116,103 @@ def test_one_who_was_a_member_waits_to_be_taken_again(monkeypatch: pytest.Monkey
 
     assert source.poll(1) == []
     source.close()
+
+
+# --- what is taken for a record of ours -----------------------------------------------------------------------------
+
+
+def message(partition: int, offset: int) -> Message:
+    return Message(topic="inspection.jobs", partition=partition, offset=offset, value=b"{}")
+
+
+def test_what_lies_below_the_position_or_comes_before_it_is_known_is_no_record(source: Source) -> None:
+    source._owned, source._unplaced, source._positions = {0, 1}, {1}, {0: 5}
+    records = source._records(
+        [message(0, 4), message(0, 5), message(0, 7), message(0, 5), message(1, 0), message(2, 0)]
+    )
+
+    assert [(record.partition, record.offset) for record in records] == [(0, 5), (0, 7)]
+    assert source.position(0) == 8
+
+
+def out_of_range(offset: int) -> Message:
+    error = KafkaError(KafkaError._AUTO_OFFSET_RESET, "out of range")
+    return Message(topic="inspection.jobs", partition=0, offset=offset, error=error)
+
+
+def test_a_position_that_is_not_in_the_log_any_more_ends_the_process_and_so_does_a_partition_that_stands_still(
+    source: Source,
+) -> None:
+    source._owned, source._positions = {0}, {0: 5}
+    assert source._records([out_of_range(0)]) == []  # a late word of the time before its position was known
+    with pytest.raises(CheckFailed, match="the committed position is not in the log any more"):
+        source._records([out_of_range(5)])
+    source._positions, source._unplaced = {}, {0}
+    with pytest.raises(Fatal, match="cannot be started"):
+        source._records([out_of_range(0)])
+
+
+class Forgetful:
+    """A consumer that has lost its pauses over a rebalance."""
+
+    def __init__(self) -> None:
+        self.paused: set[int] = set()
+
+    def consume(self, *_: object) -> list[Message]:
+        return []
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused.update(partition.partition for partition in partitions)
+
+
+def test_what_was_paused_is_so_after_a_rebalance_whatever_librdkafka_makes_of_it(source: Source) -> None:
+    source._consumer = consumer = cast("Any", Forgetful())
+    source._looked_at_ends_at = float("inf")
+    source._owned, source._paused, source._has_rebalanced = {0, 1}, {0}, True
+    source.poll(1)
+
+    assert consumer.paused == {0}
+
+
+class Partitions:
+    """The consumer's own side of a rebalance."""
+
+    def incremental_unassign(self, _: list[TopicPartition]) -> None: ...
+
+
+class Heir(Nobody):
+    def __init__(self, error: Exception | None = None) -> None:
+        self.heard: list[str] = []
+        self.error = error
+
+    def revoked(self, partitions: list[int]) -> None:
+        self.heard.append(f"revoked {partitions}")
+        if self.error:
+            raise self.error
+
+    def lost(self, partitions: list[int]) -> None:
+        self.heard.append(f"lost {partitions}")
+
+
+def test_lost_is_told_apart_from_revoked(source: Source) -> None:
+    source._listener = heir = Heir()
+    source._owned = {0, 1}
+    partitions: Any = Partitions()
+    source._on_revoke(partitions, [TopicPartition("inspection.jobs", 0)])
+    source._on_lost(partitions, [TopicPartition("inspection.jobs", 1)])
+
+    assert heir.heard == ["revoked [0]", "lost [1]"]
+    assert source.owned == set()
+
+
+def test_an_error_of_a_callback_waits_for_the_end_of_the_poll_and_what_went_away_is_gone(source: Source) -> None:
+    source._listener = Heir(RuntimeError("a bug"))
+    source._owned, source._positions, source._paused = {0}, {0: 5}, {0}
+    partitions: Any = Partitions()
+    source._on_revoke(partitions, [TopicPartition("inspection.jobs", 0)])
+
+    assert not source.owned
+    assert source.position(0) is None
+    assert not source._paused
+    with pytest.raises(RuntimeError, match="a bug"):
+        source._raise_callback_error()
