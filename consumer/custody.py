@@ -244,7 +244,8 @@ class Custodian:
         custody = self._custody.get(partition)
         if custody is None:
             return ""
-        place = self._marking or self._marked
+        marks = (place for place in (self._marking, self._marked) if place and not place.is_dropped)
+        place = next(marks, None)
         is_here = place is not None and (place.entry.partition, place.entry.offset) == (partition, offset)
         note = Note(
             SCHEMA,

@@ -15,6 +15,7 @@ from typing import Any
 from consumer.settings import Settings
 
 TIMEOUT = 2.0  # of connecting, and of each answer
+ALERT_WITHIN = 0.3
 MOST_SERVERS = 2
 LONGEST_ANSWER = 64 * 1024
 
@@ -127,8 +128,9 @@ def _speaks_kafka(server: str) -> bool:
 def _over_tls(server: str, extra: Mapping[str, Any]) -> tuple[int, list[str]]:
     context, host = _context(extra), _address(server)[0]
     try:
-        connection = context.wrap_socket(_connect(server), server_hostname=host)
-        return _ask(connection)
+        with context.wrap_socket(_connect(server), server_hostname=host) as connection:
+            _hear_alert(connection)
+            return _ask(connection)
     except ssl.SSLCertVerificationError as error:
         advice = " (kafka.extra: ssl.ca.location)" if error.verify_code in _OF_UNKNOWN_AUTHORITY else ""
         raise Refusal(f"{server} shows a certificate that we do not trust: {error.verify_message}{advice}") from error
@@ -138,6 +140,15 @@ def _over_tls(server: str, extra: Mapping[str, Any]) -> tuple[int, list[str]]:
         raise Closed from error
     except ConnectionError as error:
         raise Closed from error
+
+
+def _hear_alert(connection: ssl.SSLSocket) -> None:
+    """With TLS 1.3 our certificate is refused after the handshake; what we had sent by then would be answered with a
+    reset, and that drops the alert. Raises ssl.SSLError for one."""
+    connection.settimeout(ALERT_WITHIN)
+    with contextlib.suppress(TimeoutError):
+        connection.recv(1)
+    connection.settimeout(TIMEOUT)
 
 
 def _context(extra: Mapping[str, Any]) -> ssl.SSLContext:

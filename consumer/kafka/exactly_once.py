@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.custody import NOTHING, Delivered, Owned, Position
 from consumer.errors import Fatal, Fenced, SettingsError, Unavailable
+from consumer.kafka.bounded import Overrun, call_within
 from consumer.kafka.client import (
     CALL_TIMEOUT,
     MISSING_ACL,
@@ -32,6 +34,7 @@ from consumer.settings import Settings
 logger = logging.getLogger(__name__)
 
 FENCE_MEMORY = 60.0
+STATISTICS_WITHIN = 2.0  # they come ten times a second
 MOST_REPLACEMENTS = 20  # in a row, without one commit between them
 LONGEST_CALL = 10.0  # repeats included; librdkafka may lose the answer of a call for good when a coordinator stalls
 
@@ -148,12 +151,21 @@ class ExactlyOnce:
 
     def _is_doubtful(self) -> bool:
         try:
-            self._live.poll(0)
+            self._hear()
         except KafkaException as error:  # a fatal one, over and over: it may be known already
             if self._stale is None:
                 self._give_up(error.args[0])
         self._stale = self._stale or self._doubt.reason
         return self._stale is not None or bool(self._unsettled)
+
+    def _hear(self) -> None:
+        """Serve the producer's callbacks until its statistics are younger than the last end of a transaction."""
+        until = time.monotonic() + STATISTICS_WITHIN
+        self._live.poll(0)
+        while not (self._doubt.is_up_to_date or self._doubt.reason or self._stale):
+            if time.monotonic() > until:
+                self._doubt.mark("no statistics")
+            self._live.poll(0.01)
 
     def _transact(self, heads: Sequence[Head], notes: Sequence[Position]) -> Delivered:
         offsets: dict[int, int] = {note.partition: note.offset for note in notes}
@@ -169,6 +181,8 @@ class ExactlyOnce:
             self._commit(covered)
         except NotOurs:
             self._abort()
+        except Overrun as overrun:
+            self._stale = str(overrun)
         except KafkaException as error:
             self._settle(error.args[0], heads, outlet)
         else:
@@ -186,7 +200,9 @@ class ExactlyOnce:
             metadata = self._source.group_metadata()
             if generation_of(bytes(metadata)) < 0:  # not a member just now; the broker would not fence this
                 raise NotOurs
-            self._live.send_offsets_to_transaction(positions, metadata, timeout)
+            # It waits without an end for a group coordinator that is lost (librdkafka#5456, #5511).
+            call = partial(self._live.send_offsets_to_transaction, positions, metadata, timeout)
+            call_within(timeout, call, name="send-offsets")
 
         self._repeat(send, covered)
 
@@ -195,8 +211,12 @@ class ExactlyOnce:
             raise NotOurs
         started_at = time.monotonic()
         self._repeat(self._live.commit_transaction)
-        self._live.poll(0)
+        self._note_end()
         self._doubt.on_commit(time.monotonic() - started_at)
+
+    def _note_end(self) -> None:
+        self._live.poll(0)
+        self._doubt.on_end()
 
     def _repeat(self, call: Callable[[float], object], covered: Sequence[Owned] = ()) -> None:
         """A bounded call, again and again while that is what its error asks for. With `covered`, only while that is
@@ -265,6 +285,7 @@ class ExactlyOnce:
         """End the open transaction; its outcomes are invisible for ever. In doubt the producer goes too."""
         try:
             self._repeat(self._live.abort_transaction)
+            self._note_end()
         except KafkaException as error:
             self._give_up(error.args[0])
         else:

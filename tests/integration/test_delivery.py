@@ -33,7 +33,7 @@ from consumer.runner import Stopped
 from tests.conftest import CreateTopics
 from tests.rigs.deadline import wait_until
 from tests.rigs.deliveries import JOB, assert_delivered_once, done, has_delivered, holding, seen_by_reader
-from tests.rigs.kafka import Kafka, KafkaCluster
+from tests.rigs.kafka import KafkaCluster
 from tests.rigs.kafka_jars import missing_tool
 from tests.rigs.member import Member, settings_of, topics_of, turns
 from tests.rigs.outcomes import OutcomeReader, Source, judge
@@ -123,33 +123,30 @@ def test_an_aborted_delivery_shows_neither_outcomes_nor_offsets(topics: CreateTo
     assert seen_by_reader(made, 0) == []
 
 
-def test_outcomes_keep_their_order_and_partition_while_partitions_are_added(topics: CreateTopics) -> None:
-    made = topics(partitions=4)
-    with Member(made) as member:
-        first = made.publish([JOB] * 20)
-        turns(member, until=has_delivered(made, member, first))
-        admin = AdminClient({"bootstrap.servers": made.bootstrap_servers})
-        for future in admin.create_partitions([NewPartitions(made.results, 7)]).values():
-            future.result(10)
-        member.delivery._live.list_topics(made.results, timeout=10)  # the producer knows of them
-        second = made.publish([JOB] * 20)
-        turns(member, until=has_delivered(made, member, second))
-    seen = assert_delivered_once(made, first + second)
-    assert all(outcome.partition == outcome.source.partition for outcome in seen)
-
-
-def test_outcomes_of_more_partitions_than_the_output_has_go_round(kafka: Kafka, topics: CreateTopics) -> None:
-    made = topics(partitions=2)
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    for future in admin.create_partitions([NewPartitions(made.jobs, 5)]).values():
+def add_partitions(topics: Topics, topic: str, count: int) -> None:
+    """Until there are so many."""
+    admin = AdminClient({"bootstrap.servers": topics.bootstrap_servers})
+    for future in admin.create_partitions([NewPartitions(topic, count)]).values():
         future.result(10)
 
     def known() -> int:
-        return len(admin.list_topics(made.jobs, timeout=10).topics[made.jobs].partitions)
+        return len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
 
-    wait_until(lambda: known() == 5, within=10, what="the partitions are there")
-    sources = replace(made, partitions=5).publish([JOB] * 15)
+    wait_until(lambda: known() == count, within=10, what="the partitions are there")
+
+
+def test_outcomes_of_more_partitions_than_the_output_has_go_round_and_stay_there_while_partitions_are_added(
+    topics: CreateTopics,
+) -> None:
+    made = topics(partitions=2)
+    add_partitions(made, made.jobs, 5)
+    wide = replace(made, partitions=5)
     with Member(made) as member:
+        sources = wide.publish([JOB] * 20)
+        turns(member, until=has_delivered(made, member, sources))
+        add_partitions(made, made.results, 3)
+        member.delivery._live.list_topics(made.results, timeout=10)  # the producer knows of them
+        sources += wide.publish([JOB] * 20)
         turns(member, until=has_delivered(made, member, sources))
     seen = assert_delivered_once(made, sources)
     assert {(outcome.source.partition, outcome.partition) for outcome in seen} == {
@@ -224,6 +221,7 @@ def test_nothing_of_a_partition_is_delivered_after_its_revocation(topics: Create
             member.deliver()
             assert {head.partition for head in member.heads} == member.owned
             assert all((member.committed()[partition] or 0) == 0 for partition in range(4))
+            assert member.delivery._stale is None  # the callback began nothing of its own inside of the delivery
             other.is_delivering_by_itself = member.is_delivering_by_itself = True
             turns(member, other, until=has_delivered(made, member, sources))
     assert_delivered_once(made, sources)
@@ -270,6 +268,7 @@ def test_nothing_of_a_lost_partition_is_delivered(topics: CreateTopics, protocol
             member.deliver()
             assert member.heads == stale
             turns(member, until=lambda: member.heads == [])
+            assert member.metrics.rebalances.labels("lost")._value.get() == 2
     assert_delivered_once(made, sources)
 
 

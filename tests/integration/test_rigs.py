@@ -4,19 +4,24 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from tests.conftest import CreateTopics
 from tests.rigs.deadline import wait_until
 from tests.rigs.kafka import Kafka, KafkaCluster
 from tests.rigs.kafka_jars import ROOT
+from tests.rigs.kafka_places import Places
+from tests.rigs.kafka_proxy import Api, ProxiedKafka
 from tests.rigs.outcomes import OutcomeReader, Source, judge
 from tests.rigs.s3 import S3Server
+from tests.rigs.small_disk import DiskUnavailable, small_disk
 
 
 def result(source: Source) -> bytes:
@@ -76,13 +81,134 @@ def test_a_cluster_serves_on_while_a_node_is_killed_and_takes_it_back(
     kafka_cluster: KafkaCluster, topics: CreateTopics
 ) -> None:
     mine = topics(partitions=3, kafka=kafka_cluster)
+    places = Places(kafka_cluster.bootstrap_servers)
+    led = places.led_by(0)
+    assert led
     kafka_cluster.stop_node(0, hard=True)
     try:
         jobs = mine.publish([b"job"] * 30)
+        assert kafka_cluster.running == [1, 2]
+        assert places.led_by(0) == []
     finally:
         kafka_cluster.start_node(0)
 
     assert sorted({job.partition for job in jobs}) == [0, 1, 2]
+    places.give_back()
+    wait_until(lambda: set(places.led_by(0)) >= set(led), within=20, what="it leads again what it led")
+
+
+@pytest.mark.cluster
+def test_the_coordinator_of_a_group_is_where_its_name_says(kafka_cluster: KafkaCluster) -> None:
+    places = Places(kafka_cluster.bootstrap_servers)
+    admin = AdminClient({"bootstrap.servers": kafka_cluster.bootstrap_servers})
+    groups = [f"group.{number}-of-{kafka_cluster.bootstrap_servers}" for number in range(6)]
+    told: dict[str, int] = {}
+
+    def is_told(group: str) -> bool:
+        try:
+            described = admin.describe_consumer_groups([group])[group].result(10)
+        except KafkaException:  # the internal topic is being made
+            return False
+        told[group] = described.coordinator.id - 1
+        return True
+
+    for group in groups:
+        wait_until(partial(is_told, group), within=30, what=f"{group} is described")
+    assert told == {group: places.group_coordinator(group) for group in groups}
+    assert len(set(told.values())) > 1
+
+
+def transactional(kafka: ProxiedKafka, name: str) -> Producer:
+    producer = Producer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": name, "socket.timeout.ms": 1000}
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    return producer
+
+
+@pytest.mark.kafka
+def test_a_held_request_waits_for_its_release_and_all_others_flow(
+    proxied_kafka: ProxiedKafka, topics: CreateTopics
+) -> None:
+    mine = topics(partitions=1, kafka=proxied_kafka)
+    jobs = mine.publish([b"job"] * 2)
+    names = [f"{mine.group}.a", f"{mine.group}.b"]
+    held, other = (transactional(proxied_kafka, name) for name in names)
+    for producer, job in zip((held, other), jobs, strict=True):
+        producer.produce(mine.results, result(job), partition=0)
+        producer.flush(10)
+
+    with proxied_kafka.proxy.hold(Api.END_TXN, containing=names[0]) as catch:
+        with pytest.raises(KafkaException) as timed_out:
+            held.commit_transaction(0.3)
+        assert timed_out.value.args[0].code() == KafkaError._TIMED_OUT
+        other.commit_transaction(10)
+        assert catch.requests[0].transactional_id == names[0]
+        assert not catch.requests[0].is_answered
+        with OutcomeReader(proxied_kafka.bootstrap_servers, mine.outcomes) as reader:
+            assert reader.read_to_end() == []  # the one that is open lies before the other
+            catch.release()
+            held.commit_transaction(10)
+            assert [outcome.source for outcome in reader.read_count(2, within=20)] == jobs
+    catch.wait_answered()
+
+
+@pytest.mark.kafka
+def test_a_held_request_arrives_although_its_client_has_gone(proxied_kafka: ProxiedKafka, topics: CreateTopics) -> None:
+    mine = topics(partitions=1, kafka=proxied_kafka)
+    [job] = mine.publish([b"job"])
+    producer = transactional(proxied_kafka, mine.group)
+    producer.produce(mine.results, result(job), partition=0)
+    producer.flush(10)
+
+    with proxied_kafka.proxy.hold(Api.END_TXN, count=1) as catch:
+        with pytest.raises(KafkaException):
+            producer.commit_transaction(0.1)
+        catch.wait()
+        del producer
+    catch.wait_answered()
+    with OutcomeReader(proxied_kafka.bootstrap_servers, mine.outcomes) as reader:
+        assert [outcome.source for outcome in reader.read_count(1, within=20)] == [job]
+
+
+@pytest.mark.kafka
+def test_a_request_whose_answer_is_swallowed_is_done(proxied_kafka: ProxiedKafka, topics: CreateTopics) -> None:
+    mine = topics(partitions=1, kafka=proxied_kafka)
+    [job] = mine.publish([b"job"])
+    producer = transactional(proxied_kafka, mine.group)
+    producer.produce(mine.results, result(job), partition=0)
+
+    with proxied_kafka.proxy.swallow(Api.END_TXN, count=1) as catch:
+        with pytest.raises(KafkaException) as timed_out:
+            producer.commit_transaction(0.3)
+        assert timed_out.value.args[0].code() == KafkaError._TIMED_OUT
+        catch.wait_answered()
+    with OutcomeReader(proxied_kafka.bootstrap_servers, mine.outcomes) as reader:
+        assert [outcome.source for outcome in reader.read_count(1, within=20)] == [job]
+    producer.commit_transaction(10)  # on a connection of its own
+
+
+@pytest.mark.kafka
+def test_clients_come_back_after_their_connections_were_cut(proxied_kafka: ProxiedKafka, topics: CreateTopics) -> None:
+    mine = topics(partitions=1, kafka=proxied_kafka)
+    [first] = mine.publish([b"job"])
+    proxied_kafka.proxy.reset()
+    [second] = mine.publish([b"job"])
+    assert second.offset == first.offset + 1
+
+
+def test_a_small_disk_fills_up_and_is_freed() -> None:
+    try:
+        with small_disk(megabytes=2) as disk:
+            disk.fill()
+            with pytest.raises(OSError, match="No space left"):
+                (disk.folder / "one more").write_bytes(b"x" * 4096)
+            disk.free()
+            (disk.folder / "one more").write_bytes(b"x" * 4096)
+    except DiskUnavailable as error:
+        pytest.skip(str(error))
+    assert not disk.folder.exists()
 
 
 @pytest.mark.s3

@@ -1,5 +1,6 @@
 """How does a test drive a member of the group turn by turn, in its own thread, so that interleavings can be made?"""
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,6 +28,8 @@ from tests.rigs.topics import Topics
 from tests.unit.samples import a_result
 
 QUICK = {"heartbeat.interval.ms": 200}
+PROTOCOL_VARIABLE = "TEST_GROUP_PROTOCOL"
+"""Names the client protocol of members whose test leaves it open; else it is classic."""
 Hook = Callable[[], None]
 
 
@@ -37,6 +40,7 @@ class Hooks:
         self.before_offsets: Hook | None = None  # outcomes are produced, offsets are not sent
         self.with_metadata: Hook | None = None  # the group metadata is read and grows old
         self.before_commit: Hook | None = None  # offsets are sent and the epochs are checked
+        self.after_commit: Hook | None = None  # the broker has committed, the call has not returned
 
     def run(self, name: str) -> None:
         hook = getattr(self, name)
@@ -62,9 +66,12 @@ class _ExactlyOnce(ExactlyOnce):
         super()._send_offsets(offsets, heads)
 
     def _repeat(self, call: Callable[[float], object], heads: Any = ()) -> None:
-        if getattr(call, "__name__", "") == "commit_transaction":
+        is_commit = getattr(call, "__name__", "") == "commit_transaction"
+        if is_commit:
             self.hooks.run("before_commit")
         super()._repeat(call, heads)
+        if is_commit:
+            self.hooks.run("after_commit")
 
 
 class Member:
@@ -224,6 +231,7 @@ def settings_of(topics: Topics, **sections: Mapping[str, Any]) -> Settings:
         "delivery": {"interval": 0, "drain_timeout": 1},
     }
     merged: dict[str, Any] = given | {name: {**given.get(name, {}), **section} for name, section in sections.items()}
+    merged["kafka"] = {"group_protocol": os.environ.get(PROTOCOL_VARIABLE, "classic"), **merged["kafka"]}
     if merged["kafka"].get("group_protocol") != "consumer":  # members hear of each other at once
         merged["kafka"] = {**merged["kafka"], "extra": QUICK | dict(merged["kafka"].get("extra", {}))}
     return Settings(**merged)

@@ -149,6 +149,17 @@ def test_who_gets_its_own_partition_back_after_a_stall_has_not_died() -> None:
     assert process.custodian._custody[0].deaths == {}
 
 
+def test_who_gets_its_own_partition_back_has_nothing_in_hand_of_it() -> None:
+    """Two marks of one process would stand there as soon as another partition's job is in hand."""
+    process = Process({}, "a").claims()
+    process.takes_in_hand(process.begins(0))
+    process.gets(0)
+    process.claims()
+    note = read_note(process.group[0][1])
+    assert note is not None
+    assert note.hand is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -268,6 +279,7 @@ def test_a_mark_that_was_not_committed_lets_nothing_begin() -> None:
     owner = Process({}, "b").claims()
     asking = owner.asks(owner.begins(0).places[0])
     wanted = owner.custodian.notes([])
+    assert wanted
     owner.custodian.noted([])
     assert asking.is_waiting
     assert owner.custodian.notes([]) == wanted

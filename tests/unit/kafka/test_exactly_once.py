@@ -5,6 +5,7 @@ mock cluster.
 """
 
 import struct
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.custody import NOTHING, Delivered, Owned, Position
 from consumer.errors import Fatal
-from consumer.kafka import exactly_once
+from consumer.kafka import bounded, exactly_once
 from consumer.kafka.doubt import Doubt
 from consumer.kafka.exactly_once import MOST_REPLACEMENTS, ExactlyOnce, NotOurs, OutOfTime
 from consumer.kafka.outlet import Outlet
@@ -47,13 +48,18 @@ class Member:
 
 
 class Scripted:
-    """A producer whose calls succeed, but for those that have an error."""
+    """A producer whose calls succeed, but for those that have an error; `statistics` come while it is waited for."""
 
-    def __init__(self, **errors: KafkaException) -> None:
+    def __init__(self, *, statistics: str | None = '{"brokers": {}}', **errors: KafkaException) -> None:
         self.errors = errors
+        self.statistics = statistics
+        self.told: Callable[[str], None]
         self.is_aborted = False
 
-    def poll(self, _: float) -> None: ...
+    def poll(self, timeout: float) -> None:
+        if timeout and self.statistics is not None:
+            self.told(self.statistics)
+
     def purge(self) -> None: ...
     def begin_transaction(self) -> None: ...
 
@@ -69,6 +75,17 @@ class Scripted:
     def _answer(self, call: str) -> None:
         if call in self.errors:
             raise self.errors[call]
+
+
+class Hanging(Scripted):
+    """Waits for a group coordinator without an end (librdkafka#5456)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs = threading.Event()
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self.hangs.wait()
 
 
 class Rig:
@@ -91,6 +108,7 @@ class Rig:
 
     def has(self, producer: Any) -> None:
         self.delivery._producer = producer
+        producer.told = self.delivery._doubt.on_statistics
 
     def delivers(self) -> Delivered:
         """One try to commit the position of partition 0 again."""
@@ -231,10 +249,44 @@ def test_while_the_group_does_not_say_what_was_committed_nothing_is_begun(rig: R
     assert rig.delivers() == Delivered({0: 6}, (HERE,))
 
 
+@pytest.mark.parametrize("ends", ["commit", "abort"])
+def test_a_connection_lost_under_the_end_of_a_transaction_is_known_of_before_the_next_begin(
+    rig: Rig, ends: str
+) -> None:
+    """librdkafka sends the request again in a tenth of a second, and only its statistics tell."""
+    asks_for_abort = KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "", False, False, True))
+    producer = Scripted(statistics='{"brokers": {"1": {"disconnects": 1}}}')
+    producer.errors = {"commit": asks_for_abort} if ends == "abort" else {}
+    rig.has(producer)
+    rig.delivers()
+    assert rig.delivery._is_doubtful()
+    assert rig.delivery._stale == "requests were retried or connections lost"
+
+
+def test_a_producer_that_tells_nothing_begins_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exactly_once, "STATISTICS_WITHIN", 0.05)
+    rig.has(Scripted(statistics=None))
+    assert not rig.delivery._is_doubtful()
+    rig.delivers()
+    assert rig.delivery._is_doubtful()
+
+
+def test_a_call_that_never_comes_back_ends_the_delivery(connected: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr(bounded, "GRACE", 0.05)
+    producer = Hanging()
+    connected.has(producer)
+    assert connected.delivers() == NOTHING
+    producer.hangs.set()
+    assert connected.delivery._stale == "send-offsets does not come back"
+    connected.delivery.close()
+
+
 @pytest.mark.parametrize("call", ["send_offsets", "commit"])
 def test_what_asks_for_an_abort_gets_one_and_the_next_try_needs_no_other_producer(rig: Rig, call: str) -> None:
     error = KafkaError(KafkaError.ILLEGAL_GENERATION, "", False, False, True)
-    producer = Scripted(**{call: KafkaException(error)})
+    producer = Scripted()
+    producer.errors = {call: KafkaException(error)}
     rig.has(producer)
     assert rig.delivers() == NOTHING
     assert producer.is_aborted
