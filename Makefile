@@ -61,9 +61,10 @@ check: venv  ## all that needs no server: format, lint, types, unit and architec
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 -m 'not slow' tests/unit
+	$(BIN)/pytest -q -n 2 -m 'not slow and not thorough' tests/unit
 
 test: check  ## check, then every test but the slow ones, on a real Kafka and a real S3
+	$(BIN)/pytest -q -n 2 -m 'thorough and not slow' tests/unit
 	$(BIN)/pytest -rs --ignore=tests/unit -m 'not slow' --durations=10 tests
 
 test-slow: venv  ## the tests marked slow

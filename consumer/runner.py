@@ -34,6 +34,7 @@ MOST_PER_DELIVERY = 500
 MANY = MOST_PER_DELIVERY // 2  # finished heads for which the interval is not waited out
 REVOCATION_TIME = 5.0
 OBSERVED_EVERY = 1.0
+FEW = 8  # jobs of a partition that may be begun before the next delivery says how many there are
 
 
 class Source(Protocol):
@@ -264,7 +265,7 @@ class Runner:
         return self._ledger.owns(one.partition, one.epoch)
 
     def note(self, partition: int, offset: int) -> str:
-        in_flight = max(self._ledger.count(partition), self._admission.share)
+        in_flight = max(self._ledger.count(partition), FEW)
         return self._custodian.note(partition, offset, in_flight=in_flight)
 
     def pump(self, reason: str) -> None:

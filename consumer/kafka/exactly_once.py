@@ -34,7 +34,7 @@ from consumer.settings import Settings
 logger = logging.getLogger(__name__)
 
 FENCE_MEMORY = 60.0
-STATISTICS_WITHIN = 2.0  # they come ten times a second
+STATISTICS_WITHIN = 2.0  # they come twenty times a second
 MOST_REPLACEMENTS = 20  # in a row, without one commit between them
 LONGEST_CALL = 10.0  # repeats included; librdkafka may lose the answer of a call for good when a coordinator stalls
 
@@ -198,8 +198,8 @@ class ExactlyOnce:
 
         def send(timeout: float) -> None:
             metadata = self._source.group_metadata()
-            if generation_of(bytes(metadata)) < 0:  # not a member just now; the broker would not fence this
-                raise NotOurs
+            if metadata is None or generation_of(bytes(metadata)) < 0:
+                raise NotOurs  # no member just now, and the broker would not fence this
             # It waits without an end for a group coordinator that is lost (librdkafka#5456, #5511).
             call = partial(self._live.send_offsets_to_transaction, positions, metadata, timeout)
             call_within(timeout, call, name="send-offsets")

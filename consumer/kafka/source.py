@@ -367,13 +367,19 @@ class Source:
         return self._topic
 
     def group_metadata(self) -> Any:
-        """What the group knows us by just now; its bytes are librdkafka's own encoding, see kafka/generation.py."""
-        return self.consumer.consumer_group_metadata()
+        """What the group knows us by just now; its bytes are librdkafka's own encoding, see kafka/generation.py. None
+        while there is nothing, as when a member leaves in the midst of a rebalance."""
+        try:
+            return self.consumer.consumer_group_metadata()
+        except RuntimeError:
+            return None
 
     @property
     def is_member(self) -> bool:
         """Whether the group has taken us, be it without a partition (seen: KIP-848 never calls back for none)."""
-        return self._consumer is not None and generation_of(bytes(self.group_metadata())) > 0
+        if self._consumer is None or (metadata := self.group_metadata()) is None:
+            return False
+        return generation_of(bytes(metadata)) > 0
 
     @property
     def broker_trouble(self) -> str | None:

@@ -159,9 +159,13 @@ class LogOffsets:
         stable = IsolationLevel.READ_COMMITTED
         try:
             answers = self._admin.list_offsets(asked, isolation_level=stable, request_timeout=timeout)
-            return {position.partition: future.result().offset for position, future in answers.items()}
+            offsets = {position.partition: future.result().offset for position, future in answers.items()}
         except KafkaException as error:
             raise Unavailable("broker", f"offsets of {self._topic}: {describe(error.args[0])}") from error
+        if unknown := sorted(partition for partition, offset in offsets.items() if offset < 0):
+            # A broker that has just become their leader answers so, without an error.
+            raise Unavailable("broker", f"offsets of {self._topic}: not known yet for partitions {unknown}")
+        return offsets
 
 
 def _refuse_small_dead_letters(jobs: str, job_bytes: int | None, dead_letters: str, bytes_: int | None) -> None:

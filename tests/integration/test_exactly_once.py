@@ -28,7 +28,7 @@ def has_noticed(replica: ConsumerProcess) -> bool:
     return retries >= 5 and replica.readyz()[1]["store"] != "ok"
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize("protocol", ["classic", pytest.param("consumer", marks=pytest.mark.slow)])
 def test_a_process_killed_and_one_added_half_way_cost_no_job_and_repeat_none(
     kafka: Kafka, s3: S3Server, bucket: str, topics: CreateTopics, start_consumer: StartConsumer, protocol: str
 ) -> None:

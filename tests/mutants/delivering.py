@@ -27,7 +27,7 @@ OWNERSHIP = (
     on_broker(
         "generation",
         "metadata of generation -1 is refused: the broker would take offsets from anybody",
-        Edit(EXACTLY_ONCE, "if generation_of(bytes(metadata)) < 0:", "if False:"),
+        Edit(EXACTLY_ONCE, "metadata is None or generation_of(bytes(metadata)) < 0:", "metadata is None:"),
         *named(DELIVERY, "a_member_without_a_generation_delivers_nothing"),
     ),
     without_broker(

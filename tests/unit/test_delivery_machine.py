@@ -26,6 +26,8 @@ from tests.rigs.model_broker import Broker, Kind, Outcome, Refused
 from tests.rigs.model_clients import Fate
 from tests.rigs.model_process import Clock, Process, install
 
+pytestmark = pytest.mark.thorough
+
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "0"))
 PARTITIONS, OUTPUTS = 3, 2
 SLOTS = ("a", "b")

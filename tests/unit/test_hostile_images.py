@@ -15,6 +15,8 @@ from tests.hostile.fuzz import image_files, summed, try_image
 from tests.hostile.image_case import PNG, ImageCase
 from tests.hostile.images import CASES
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 LIMITS = ImageSettings(allowed_buckets=("parts",))
 MAX_GROWTH = 64  # megabytes of memory, whatever a file of some bytes or of 32 MB asks for

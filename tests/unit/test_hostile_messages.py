@@ -12,6 +12,8 @@ from tests.hostile.message_case import BUCKET, GOOD, MAX_BYTES, MessageCase
 from tests.hostile.messages import CASES
 from tests.unit.samples import a_letter, a_record
 
+pytestmark = pytest.mark.thorough
+
 MARGIN = 64 * 1024  # as the dead-letters topic has it beyond the jobs topic
 
 

@@ -27,6 +27,8 @@ from tests.rigs.mock_errors import Api, MockCluster, mock_cluster
 from tests.rigs.model_clients import metadata_of
 from tests.unit.samples import a_result
 
+pytestmark = pytest.mark.thorough
+
 E = KafkaError
 TOPICS = Topics("jobs", "results", "dead-letters", 4, 4, 4, 1_000_000, 1_000_000)
 MANY = 60  # more than the client asks again within the bound of a call

@@ -36,9 +36,10 @@ class Member:
     def __init__(self) -> None:
         self.owned = frozenset({0, 1})
         self.offsets: dict[int, int | None] = {}
+        self.metadata: bytes | None = b"CGMDv2:" + struct.pack("<i", 1) + b"group\0member\0"
 
-    def group_metadata(self) -> bytes:
-        return b"CGMDv2:" + struct.pack("<i", 1) + b"group\0member\0"
+    def group_metadata(self) -> bytes | None:
+        return self.metadata
 
     def noted(self, offsets: dict[int, int]) -> list[TopicPartition]:
         return [TopicPartition("jobs", *position) for position in offsets.items()]
@@ -261,6 +262,14 @@ def test_a_connection_lost_under_the_end_of_a_transaction_is_known_of_before_the
     rig.delivers()
     assert rig.delivery._is_doubtful()
     assert rig.delivery._stale == "requests were retried or connections lost"
+
+
+def test_who_is_no_member_just_now_commits_nothing(rig: Rig) -> None:
+    producer = Scripted()
+    rig.has(producer)
+    rig.source.metadata = None
+    assert rig.delivers() == NOTHING
+    assert producer.is_aborted
 
 
 def test_a_producer_that_tells_nothing_begins_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
 """Does a consumer that librdkafka has cut off get another one, and what does it take for records of ours?"""
 
 import json
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from consumer.demo.ports import free_port
-from consumer.errors import CheckFailed, Fatal, SettingsError
+from consumer.errors import CheckFailed, Fatal, SettingsError, Unavailable
 from consumer.kafka import source as source_module
 from consumer.kafka.source import Source
 from consumer.kafka.topics import LogOffsets
@@ -216,3 +218,33 @@ def test_an_error_of_a_callback_waits_for_the_end_of_the_poll_and_what_went_away
     assert not source._paused
     with pytest.raises(RuntimeError, match="a bug"):
         source._raise_callback_error()
+
+
+def test_a_member_of_whom_the_group_knows_nothing_is_none(source: Source) -> None:
+    """librdkafka raises that when a member leaves in the midst of a rebalance (seen with KIP-848)."""
+
+    class Leaving:
+        def consumer_group_metadata(self) -> bytes:
+            raise RuntimeError("Consumer group metadata not available")
+
+    nobody: Any = Leaving()
+    source._consumer = nobody
+    assert source.group_metadata() is None
+    assert not source.is_member
+
+
+def test_the_end_of_a_log_that_the_broker_does_not_know_yet_is_none(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a busy broker: -1001 for a fresh topic, without an error."""
+
+    def list_offsets(asked: dict[TopicPartition, object], **_: object) -> dict[TopicPartition, Future[Any]]:
+        answers = {position: Future[Any]() for position in asked}
+        for position, answer in answers.items():
+            answer.set_result(SimpleNamespace(offset=-1001 if position.partition else 7))
+        return answers
+
+    monkeypatch.setattr(source._log_offsets, "_admin", SimpleNamespace(list_offsets=list_offsets))
+    assert source._log_offsets([0], "latest") == {0: 7}
+    with pytest.raises(Unavailable, match=r"not known yet for partitions \[1\]"):
+        source._log_offsets([0, 1], "latest")

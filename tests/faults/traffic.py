@@ -1,0 +1,122 @@
+"""How do jobs flow steadily while a cell is struck?"""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from tests.faults.jobs import Draft
+from tests.rigs.outcomes import Source
+from tests.rigs.topics import Topics
+
+TRICKLE = 20.0  # jobs a second beyond what was released: a long strike does not run dry
+TURN = 0.05
+_SETTINGS = {
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "log_level": 0,
+    "message.timeout.ms": 300_000,  # a broker that comes back takes them
+    "topic.metadata.refresh.interval.ms": 1000,  # added partitions are known soon
+}
+
+
+class Traffic:
+    """Publishes round robin over the partitions in a thread of its own, inside its `with`: what was released, at up to
+    `rate` a second, while no more than `most_waiting` jobs wait for their outcomes."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        draft: Callable[[int], Draft],
+        *,
+        outcomes: Callable[[], int],
+        rate: float = 1000,
+        most_waiting: int = 1500,
+    ) -> None:
+        self.reasons: dict[Source, str] = {}
+        self.prints: dict[Source, str] = {}
+        """By source, of all jobs that Kafka has acknowledged."""
+        self.counts: dict[int, int] = {}
+        """How many jobs each partition holds."""
+        self.partitions = topics.partitions
+        self.refused: list[str] = []
+        self._topic = topics.jobs
+        self._draft = draft
+        self._outcomes = outcomes
+        self._rate = rate
+        self._most_waiting = most_waiting
+        self._released = 0
+        self._sent = 0
+        self._is_over = threading.Event()
+        self._producer = Producer({"bootstrap.servers": topics.bootstrap_servers, **_SETTINGS})
+        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+        self._producer.purge()
+
+    @property
+    def sent(self) -> int:
+        return self._sent
+
+    def release(self, count: int) -> int:
+        """So many more may flow at full rate; returns at which number of sent jobs they are used up."""
+        self._released = max(self._released, self._sent) + count
+        return self._released
+
+    def finish(self, *, within: float = 120) -> int:
+        """No more are sent; returns how many there are when all of them are acknowledged, or `refused` tells."""
+        self._is_over.set()
+        self._thread.join()
+        if left := self._producer.flush(within):
+            self.refused.append(f"{left} jobs were not acknowledged within {within:g} s")
+        return self._sent
+
+    def _run(self) -> None:
+        budget, trickle = 0.0, 0.0
+        while not self._is_over.wait(TURN):
+            budget, trickle = min(self._rate, budget + self._rate * TURN), min(1.0, trickle) + TRICKLE * TURN
+            room = min(int(budget), self._most_waiting - (self._sent - self._outcomes()))
+            count = min(room, max(self._released - self._sent, int(trickle)))
+            sent = self._send(count)
+            budget, trickle = budget - sent, trickle - sent
+            self._producer.poll(0)
+
+    def _send(self, count: int) -> int:
+        """Returns how many of them were sent: an added partition may not be known yet."""
+        for number in range(count):
+            draft = self._draft(self._sent)
+            partition = self._sent % self.partitions
+            acknowledged = partial(self._acknowledged, draft)
+            try:
+                self._producer.produce(self._topic, draft.value, partition=partition, on_delivery=acknowledged)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                    self.refused.append(str(error))
+                return number
+            self._sent += 1
+        return max(0, count)
+
+    def _acknowledged(self, draft: Draft, error: KafkaError | None, record: Message) -> None:
+        if error is not None:
+            self.refused.append(str(error))
+            return
+        source = Source(self._topic, int(record.partition() or 0), int(record.offset() or 0))
+        self.prints[source] = draft.print_
+        self.counts[source.partition] = self.counts.get(source.partition, 0) + 1
+        if draft.reason is not None:
+            self.reasons[source] = draft.reason
+
+
+def wait_sent(traffic: Traffic, count: int, over: threading.Event) -> bool:
+    """Return when so many jobs were sent; False when the cell is over before."""
+    while traffic.sent < count and not over.is_set():
+        time.sleep(TURN)
+    return not over.is_set()
