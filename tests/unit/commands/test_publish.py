@@ -261,7 +261,6 @@ def test_when_the_outcomes_cannot_be_read_what_was_sent_is_said_first(
     assert result.stderr.splitlines() == [f"the last job taken was {URI}", "error: kafka broker is gone"]
 
 
-@pytest.mark.slow  # beside the engines of test_detect.py in one process it ended that by a segmentation fault
 def test_a_signal_ends_a_listing_that_hangs_and_says_how_far_it_came(
     publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
