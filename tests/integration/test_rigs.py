@@ -82,8 +82,8 @@ def test_a_cluster_serves_on_while_a_node_is_killed_and_takes_it_back(
 ) -> None:
     mine = topics(partitions=3, kafka=kafka_cluster)
     places = Places(kafka_cluster.bootstrap_servers)
+    wait_until(lambda: bool(places.led_by(0)), within=20, what="the node leads a partition")
     led = places.led_by(0)
-    assert led
     kafka_cluster.stop_node(0, hard=True)
     try:
         jobs = mine.publish([b"job"] * 30)
