@@ -59,15 +59,10 @@ class Admission(Generic[P, R]):
         """Partitions that may be resumed."""
         return [partition for partition, queue in self._queues.items() if len(queue) <= LOW_MARK]
 
-    @property
-    def share(self) -> int:
-        """How many jobs each partition may have in hand whatever the others do."""
-        return max(1, self._room // 2 // max(1, len(self._queues)))
-
     def admitted(self, may_start: Callable[[P], bool] = lambda _: True) -> Iterator[tuple[P, R]]:
         """Take what may start now, one record a partition and round; the caller opens each in the ledger at once.
         A partition that may not start anything is passed over."""
-        share = self.share
+        share = max(1, self._room // 2 // max(1, len(self._queues)))
 
         def borrowed(partition: P) -> int:
             return max(0, self._in_hand(partition) - share)

@@ -352,7 +352,7 @@ class Inspector:
             message=str(rejection),
             error=type(rejection.__cause__ or rejection).__name__,
             attempts=max(1, progress.attempts),
-            index=job.index if job.siblings > 1 else None,
+            index=job.index_among_siblings,
         )
 
 

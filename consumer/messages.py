@@ -150,6 +150,11 @@ class Job:
         record = self.record
         return Source(record.topic, record.partition, record.offset, self.index, record.timestamp_ms)
 
+    @property
+    def index_among_siblings(self) -> int | None:
+        """Which job of its record it is; None where that holds no other."""
+        return self.index if self.siblings > 1 else None
+
 
 # --- results --------------------------------------------------------------------------------------------------
 
@@ -305,8 +310,7 @@ def dead_letter_of(outcome: Outcome, reason: Reason, stage: Stage, message: str)
     for a dead letter the same without its value."""
     match outcome:
         case Result(job=job):
-            index = job.index if job.siblings > 1 else None
-            return DeadLetter(job.record, job.job_id, reason, stage, message, index=index)
+            return DeadLetter(job.record, job.job_id, reason, stage, message, index=job.index_among_siblings)
         case DeadLetter():
             return replace(outcome, has_value=False)
 

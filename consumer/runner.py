@@ -435,5 +435,5 @@ def _killed(job: Job) -> DeadLetter:
         stage="decode",
         message=f"{DEATHS} processes died while they had this job alone in hand (decoding or detection)",
         attempts=DEATHS,
-        index=job.index if job.siblings > 1 else None,
+        index=job.index_among_siblings,
     )

@@ -118,8 +118,8 @@ class AtLeastOnce:
         if not outlet.waiting:
             self._produced.update(head for head in heads if head not in outlet.failed)
         self._note_failures(heads, outlet)
-        for failure in list(outlet.failed.values())[:1]:  # all meet the same one
-            self._rest_if_refused(failure, within)
+        if outlet.failed:
+            self._rest_if_refused(next(iter(outlet.failed.values())), within)  # all meet the same one
 
     def _rest_if_refused(self, error: KafkaError, within: float | None) -> None:
         """See `ExactlyOnce`."""

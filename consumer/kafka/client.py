@@ -122,7 +122,6 @@ def producer_properties(settings: Settings) -> dict[str, Any]:
         "linger.ms": 5,
         "compression.type": "lz4",
         "message.max.bytes": 1_000_000_000,  # the topic's limit is what counts, and it is checked before
-        "statistics.interval.ms": 50,  # the next transaction waits for them; 1 % of a core
     }
     return _common(settings) | own | _extra(settings, without=_CONSUMER_ONLY)
 

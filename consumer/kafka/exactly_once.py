@@ -72,6 +72,7 @@ class ExactlyOnce:
         self._properties: dict[str, Any] = {
             "transaction.timeout.ms": round(TRANSACTION_TIMEOUT * 1000),
             "batch.size": topics.max_batch_bytes,
+            "statistics.interval.ms": 50,  # the next transaction waits for them; 1 % of a core
         }
         self._properties |= producer_properties(settings) | {"transactional.id": self.transactional_id}
         self._transaction_timeout = int(self._properties["transaction.timeout.ms"]) / 1000

@@ -173,7 +173,7 @@ class Publisher:
             # The broker measures batches, not records, by the topic's limit.
             "batch.size": min(self.max_bytes or _BATCH, _BATCH),
         }
-        quiet = {"log_level": 0, "statistics.interval.ms": 0}  # reports say what went wrong
+        quiet = {"log_level": 0}  # reports say what went wrong
         patient = {"message.timeout.ms": settings.kafka.extra.get("message.timeout.ms", int(ANSWER_TIMEOUT * 1000))}
         return own | producer_properties(settings) | quiet | patient
 

@@ -24,6 +24,7 @@ Trial = Literal["usable", "refused", "taken"]
 
 # 23 days. Brokers allow 15 minutes unless told otherwise, and refuse more before they do anything with the id.
 _IMPOSSIBLE_TIMEOUT_MS = 2_000_000_000
+_NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION})  # there is none, or can be none
 _UNKNOWN_QUESTION = frozenset({KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
 
 
@@ -81,7 +82,7 @@ def try_transactional_id(settings: Settings, transactional_id: str, *, timeout: 
 
 def _is_unknown(future: "Future[Any]") -> bool:
     error = future.exception()
-    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+    return isinstance(error, KafkaException) and error.args[0].code() in _NO_TOPIC
 
 
 def _rights(what: str, future: "Future[Any]") -> Rights | None:

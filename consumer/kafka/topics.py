@@ -67,8 +67,7 @@ def read_topics(settings: Settings, *, timeout: float) -> Topics:
 
     metadata = ask_metadata(settings, admin, refusals, timeout=timeout)
     if not is_mock(metadata):
-        with contextlib.suppress(Unavailable):  # what stands in the way is said below, by its name
-            _refuse_missing_rights(settings, ask_topic_rights(admin, names, timeout=timeout))
+        _refuse_missing_rights(settings, ask_topic_rights(admin, names, timeout=timeout))
     partitions = _partition_counts(settings, metadata)
     sizes = size_limits(admin, names, metadata, timeout=timeout)
     if not is_mock(metadata):

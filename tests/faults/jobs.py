@@ -5,10 +5,7 @@ import zlib
 from dataclasses import dataclass
 from enum import Enum
 
-import cv2
-import numpy as np
-
-from tests.rigs.jobs import job, picture
+from tests.rigs.jobs import job, picture, red_picture
 from tests.rigs.s3 import S3Server
 
 SIZES = ((64, 64), (96, 64), (64, 96), (120, 80), (50, 17))
@@ -82,7 +79,5 @@ def put_images(store: S3Server, bucket: str) -> list[str]:
     keys = [f"{width}x{height}.jpg" for width, height in SIZES]
     for seed, (key, (width, height)) in enumerate(zip(keys, SIZES, strict=True)):
         store.put(bucket, key, picture(width, height, seed=seed))
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[:, :, 2] = 255
-    store.put(bucket, RED, bytes(cv2.imencode(".jpg", red)[1]))
+    store.put(bucket, RED, red_picture())
     return keys

@@ -1,12 +1,10 @@
 """What does an engine cost that fails, hangs or has too little memory?"""
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.conftest import CreateTopics, StartConsumer
 from tests.rigs.deadline import wait_until
-from tests.rigs.jobs import job, picture, settings_for
+from tests.rigs.jobs import job, picture, red_picture, settings_for
 from tests.rigs.kafka import Kafka
 from tests.rigs.outcomes import OutcomeReader, judge
 from tests.rigs.process import ConsumerProcess
@@ -24,9 +22,7 @@ def engine(name: str) -> dict[str, str]:
 def test_a_broken_engine_ends_the_process_with_5_and_costs_no_job(
     kafka: Kafka, s3: S3Server, bucket: str, topics: CreateTopics, start_consumer: StartConsumer
 ) -> None:
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[:, :, 2] = 255
-    s3.put(bucket, "red.jpg", bytes(cv2.imencode(".jpg", red)[1]))
+    s3.put(bucket, "red.jpg", red_picture())
     s3.put(bucket, "a.jpg", picture(64, 64))
     mine = {name: topics(partitions=2) for name in ("broken", "hanging", "sick")}
     published = {
@@ -68,9 +64,7 @@ def test_a_lost_device_ends_the_process_and_another_replica_has_its_partitions_a
     kafka: Kafka, s3: S3Server, bucket: str, topics: CreateTopics, start_consumer: StartConsumer
 ) -> None:
     """Its session would last 45 s: who waits for that is too late. The other was wrong once, and goes on."""
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[:, :, 2] = 255
-    s3.put(bucket, "red.jpg", bytes(cv2.imencode(".jpg", red)[1]))
+    s3.put(bucket, "red.jpg", red_picture())
     s3.put(bucket, "a.jpg", picture(64, 64))
     mine = topics(partitions=2)
     kafka_section = {"extra": {"session.timeout.ms": 45_000}}

@@ -17,7 +17,7 @@ from consumer.demo.ports import free_port
 from consumer.errors import REASONS
 from consumer.metrics import STAGES
 from tests.rigs.deadline import wait_until
-from tests.rigs.jobs import job, picture, settings_for
+from tests.rigs.jobs import job, picture, red_picture, settings_for
 from tests.rigs.kafka import Kafka
 from tests.rigs.outcomes import Outcome, OutcomeReader, Source, judge
 from tests.rigs.process import ConsumerProcess
@@ -160,12 +160,10 @@ def done(kafka: Kafka, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def put_images(s3: S3Server) -> None:
-    red = np.zeros((48, 48, 3), np.uint8)
-    red[:, :, 2] = 255
     plain = picture(320, 240)
     for key in ("plain.jpg", "denied.jpg", "stuck.jpg", "cut.jpg"):
         s3.put(BUCKET, key, plain)
-    s3.put(BUCKET, "red.jpg", bytes(cv2.imencode(".jpg", red)[1]))
+    s3.put(BUCKET, "red.jpg", red_picture(48))
     s3.put(BUCKET, "heavy.jpg", plain + bytes(100_000))
     s3.put(BUCKET, "wide.jpg", bytes(cv2.imencode(".jpg", np.zeros((600, 2000, 3), np.uint8))[1]))
     s3.put(BUCKET, "a.gif", b"GIF89a" + bytes(100))

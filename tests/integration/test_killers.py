@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.conftest import CreateTopics, StartConsumer
 from tests.rigs.deadline import wait_until
-from tests.rigs.jobs import job, picture, settings_for
+from tests.rigs.jobs import job, picture, red_picture, settings_for
 from tests.rigs.kafka import Kafka
 from tests.rigs.memory_limit import NoMemoryLimit, memory_limit
 from tests.rigs.outcomes import Outcome, OutcomeReader, Source, judge
@@ -25,9 +23,7 @@ MOST_DEATHS = 5  # of one killer
 
 
 def put_images(s3: S3Server, bucket: str) -> None:
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[:, :, 2] = 255
-    s3.put(bucket, "killer.jpg", bytes(cv2.imencode(".jpg", red)[1]))
+    s3.put(bucket, "killer.jpg", red_picture())
     s3.put(bucket, "good.jpg", picture(64, 64))
 
 

@@ -284,7 +284,7 @@ LEDGERS = (
     without_broker(
         "share",
         "every partition keeps its share of the room",
-        Edit(ADMISSION, "return max(1, self._room // 2 // max(1, len(self._queues)))", "return 1"),
+        Edit(ADMISSION, "share = max(1, self._room // 2 // max(1, len(self._queues)))", "share = 1"),
         *named(TEST_ADMISSION, "a_run_of_records_cannot_take_the_share_of_the_others"),
     ),
     without_broker(

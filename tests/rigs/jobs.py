@@ -22,6 +22,13 @@ def picture(width: int, height: int, *, seed: int = 0) -> bytes:
     return bytes(cv2.imencode(".jpg", smooth)[1])
 
 
+def red_picture(side: int = 64) -> bytes:
+    """A JPEG that is a bad image to the stand-ins (tests/stand_ins.py)."""
+    red = np.zeros((side, side, 3), np.uint8)
+    red[:, :, 2] = 255
+    return bytes(cv2.imencode(".jpg", red)[1])
+
+
 def put_pictures(s3: S3Server, bucket: str) -> list[str]:
     """Images of several sizes and shapes; returns their keys."""
     keys = [f"{width}x{height}.jpg" for width, height in SIZES]
