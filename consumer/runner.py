@@ -107,6 +107,7 @@ class Runner:
         self._fatal: Fatal | None = None
         self._is_delivering = False
         self._is_held = False
+        self._may_hand_over = True
         self._delivered_at = 0.0
         self._observed_at = 0.0
         self._compared_at = 0.0
@@ -128,8 +129,8 @@ class Runner:
             return Stopped.ASKED
         except Abandoned:  # the broker did not answer, and the time to wait for it is over
             return Stopped.ASKED
-        except Fatal:
-            self._is_held = True  # what stands in the way of the process stands in the way of its outcomes
+        except Fatal as error:  # what stands in the way of the process stands in the way of its outcomes
+            self._may_hand_over = isinstance(error, CheckFailed)
             raise
         finally:
             self._leave()
@@ -276,7 +277,7 @@ class Runner:
         if self._stopping.is_set() and self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.delivery.drain_timeout
         if self._drain_until is not None and time.monotonic() > self._drain_until:
-            self._is_held = True  # the revocation on leaving must not wait for it anew
+            self._may_hand_over = False  # the revocation on leaving must not wait for it anew
             raise Abandoned("stopped while the broker did not answer")
 
     def exchange(self, head: Head, index: int, fact: str) -> None:
@@ -302,9 +303,11 @@ class Runner:
         self._custodian.take_over(partition, offset, note)
 
     def revoked(self, partitions: list[int]) -> None:
-        """Deliver what is finished, if that is quick; the rest the next owner does again."""
-        heads = [head for head in self._ledger.finished_heads(MOST_PER_DELIVERY) if head.partition in partitions]
-        if not self._is_delivering and not self._is_held:
+        """Deliver what is finished, if that is quick; the rest the next owner does again. Who holds hands over what it
+        has not delivered: its process did not die of it."""
+        finished = [] if self._is_held else self._ledger.finished_heads(MOST_PER_DELIVERY)
+        heads = [head for head in finished if head.partition in partitions]
+        if not self._is_delivering and self._may_hand_over:
             with self._custodian.releasing(partitions) as notes:
                 if heads or notes:
                     self._deliver(heads, notes, within=REVOCATION_TIME)

@@ -63,6 +63,8 @@ def test_too_many_dead_letters_hold_the_process_until_a_person_restarts_it(
         for name, each in mine.items()
     }
     assert {name: process.wait(60) for name, process in mended.items()} == dict.fromkeys(LIMITS, 0)
+    logged = [line["message"] for process in mended.values() for line in process.log_lines]
+    assert not [message for message in logged if "one job at a time" in message]  # who held has not died
     for name, each in mine.items():
         with OutcomeReader(kafka.bootstrap_servers, each.outcomes) as reader:
             assert judge(published[name], reader.read_to_end()).is_clean

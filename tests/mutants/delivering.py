@@ -1,6 +1,18 @@
 """Guards of a delivery: transactions, doubt, fences, bounds and sizes."""
 
-from tests.mutants.guard import DELIVERY, GUARDS, KAFKA_UNIT, PLACE, UNIT, Edit, Guard, named, on_broker, without_broker
+from tests.mutants.guard import (
+    DELIVERY,
+    GUARDS,
+    HOLDING,
+    KAFKA_UNIT,
+    PLACE,
+    UNIT,
+    Edit,
+    Guard,
+    named,
+    on_broker,
+    without_broker,
+)
 
 EXACTLY_ONCE = "consumer/kafka/exactly_once.py"
 AT_LEAST_ONCE = "consumer/kafka/at_least_once.py"
@@ -84,7 +96,7 @@ OWNERSHIP = (
         "delivering-flag",
         "a revocation inside a delivery delivers nothing by itself",
         (
-            Edit(RUNNER, "if not self._is_delivering and not self._is_held:", "if not self._is_held:"),
+            Edit(RUNNER, "if not self._is_delivering and self._may_hand_over:", "if self._may_hand_over:"),
             Edit(EXACTLY_ONCE, " or bool(self._unsettled)", ""),
         ),
         (HANDED_OVER,),
@@ -675,8 +687,15 @@ SIZES = (
     on_broker(
         "fatal-delivers-nothing",
         "a process that must end delivers nothing on its way out",
-        Edit(RUNNER, "            self._is_held = True  # what stands", "            pass  # what stands"),
+        Edit(RUNNER, "self._may_hand_over = isinstance(error, CheckFailed)", "pass"),
         *named(GUARDS, "a_process_that_must_end_delivers_nothing_on_its_way_out"),
+    ),
+    on_broker(
+        "hold-hands-over",
+        "a process that holds for its dead letters did not die: the next owner goes on at full speed",
+        Edit(RUNNER, "finished = [] if self._is_held else self._ledger", "finished = self._ledger"),
+        *named(HOLDING, "too_many_dead_letters_hold_the_process_until_a_person_restarts_it"),
+        protocols=("classic",),
     ),
 )
 

@@ -10,6 +10,7 @@ PLACE = "{protocol}"
 
 DELIVERY = "tests/integration/test_delivery.py"
 GUARDS = "tests/integration/test_guards.py"
+HOLDING = "tests/integration/test_holding.py"
 UNIT = "tests/unit"
 KAFKA_UNIT = "tests/unit/kafka"
 
