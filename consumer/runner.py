@@ -66,6 +66,7 @@ class Delivery(Protocol):
     def deliver(
         self, heads: Sequence[Head], *, notes: Sequence[Position] = (), within: float | None = None
     ) -> Delivered: ...
+    def tend(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -129,8 +130,8 @@ class Runner:
             return Stopped.ASKED
         except Abandoned:  # the broker did not answer, and the time to wait for it is over
             return Stopped.ASKED
-        except Fatal as error:  # what stands in the way of the process stands in the way of its outcomes
-            self._may_hand_over = isinstance(error, CheckFailed)
+        except Fatal:  # what stands in the way of the process stands in the way of its outcomes
+            self._may_hand_over = self._is_held
             raise
         finally:
             self._leave()
@@ -141,6 +142,7 @@ class Runner:
         if self._drain_until is None and not self._is_held:
             self._start_admitted()
         self._deliver_when_due()
+        self._delivery.tend()
         self._regulate()
         self._observe()
         if self._fatal is not None:

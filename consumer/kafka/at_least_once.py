@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -16,7 +17,7 @@ from consumer.kafka.client import (
     missing_right,
     producer_properties,
 )
-from consumer.kafka.outlet import Head, Isolation, Outlet
+from consumer.kafka.outlet import Head, Isolation, Outlet, let_go
 from consumer.kafka.source import Source
 from consumer.kafka.topics import Topics
 from consumer.settings import Settings
@@ -59,9 +60,15 @@ class AtLeastOnce:
             self._producer = make(Producer, self._properties)
         return self._producer
 
+    def tend(self) -> None:
+        """See `ExactlyOnce.tend`."""
+        if self._producer is not None:
+            with suppress(KafkaException):
+                self._producer.poll(0)
+
     def close(self) -> None:
         if self._producer is not None:
-            self._producer.purge()
+            let_go(self._producer)
             self._producer = None
 
     def deliver(
@@ -100,8 +107,8 @@ class AtLeastOnce:
 
     def _produce(self, heads: Sequence[Head], within: float | None) -> None:
         producer = self._live()
-        outlet = Outlet(producer, self._topics)
-        outlet.send(heads)
+        outlet = Outlet(self._topics)
+        outlet.send(producer, heads)
         until = time.monotonic() + (within or CALL_TIMEOUT)
         while outlet.waiting:
             try:

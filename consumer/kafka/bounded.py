@@ -8,7 +8,12 @@ GRACE = 1.0  # for a call that comes back by itself, if a little late
 
 
 class Overrun(Exception):
-    """The call did not come back. It is left to itself in its thread, with its client: neither may be used again."""
+    """The call did not come back. It is left to itself in its thread, with its client: neither may be used again.
+    `answer` is done when it has come back after all."""
+
+    def __init__(self, message: str, answer: "Future[object]") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 def call_within(seconds: float, call: Callable[[], object], *, name: str) -> None:
@@ -25,4 +30,4 @@ def call_within(seconds: float, call: Callable[[], object], *, name: str) -> Non
     try:
         answer.result(seconds + GRACE)
     except TimeoutError:
-        raise Overrun(f"{name} does not come back") from None
+        raise Overrun(f"{name} does not come back", answer) from None

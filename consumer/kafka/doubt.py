@@ -21,7 +21,7 @@ class Doubt:
         self.reason: str | None = None
         self.is_up_to_date = True
         """The statistics know of everything that happened before the last transaction ended."""
-        self._counted = 0
+        self._counted: int | None = None
 
     def mark(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -32,11 +32,19 @@ class Doubt:
 
     def on_statistics(self, text: str) -> None:
         brokers = json.loads(text)["brokers"].values()
-        counted = sum(broker.get(counter, 0) for broker in brokers for counter in _COUNTERS)
-        if counted > self._counted:
-            self.mark("requests were retried or connections lost")
-        self._counted = counted
+        counted = {counter: sum(broker.get(counter, 0) for broker in brokers) for counter in _COUNTERS}
+        if self._counted is not None and sum(counted.values()) > self._counted:
+            self.mark(f"requests were retried or connections lost: {counted}")
+        self._counted = sum(counted.values())
         self.is_up_to_date = True
+
+    def on_start(self) -> None:
+        """The transactional id is registered. What was retried for that is of no concern, and the next statistics are
+        what later ones are held against: else doubt of a busy coordinator would breed doubt, producer after producer.
+        """
+        self.reason = None
+        self._counted = None
+        self.is_up_to_date = False
 
     def on_end(self) -> None:
         """A transaction has ended, and what came before from the producer is served: statistics that come now are

@@ -1,6 +1,7 @@
 """What became of each outcome that was handed to a producer."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -26,29 +27,38 @@ REFUSALS = frozenset(
 REFUSALS_BEFORE_SINGLE = 2
 
 
+def let_go(producer: Producer) -> None:
+    """Not `close()`, which waits for the broker: unsent records are purged, and who has the producer may forget it."""
+    producer.purge()
+    with suppress(KafkaException):  # a fatal error, which is why it goes
+        producer.poll(0)  # what was purged is told, and forgotten
+
+
 class Outlet:
     """One batch of heads on its way through one producer. Output partition = input partition modulo the topic's
-    count as it was at start, so that outcomes of one input partition stay in one partition, in order."""
+    count as it was at start, so that outcomes of one input partition stay in one partition, in order.
 
-    def __init__(self, producer: Producer, topics: Topics) -> None:
-        self._producer = producer
+    It does not hold the producer, whose records hold it: one that was let go with records on their way would never end.
+    """
+
+    def __init__(self, topics: Topics) -> None:
         self._topics = topics
         self.waiting = 0
         self.failed: dict[Head, KafkaError] = {}
         self._refused_jobs: dict[Head, list[int]] = {}
 
-    def send(self, heads: Sequence[Head]) -> None:
+    def send(self, producer: Producer, heads: Sequence[Head]) -> None:
         """Hand over all outcomes in offset order; reports come in while the producer is polled."""
         for head in heads:
             for index, message in enumerate(head.outcomes):
-                self._send(head, index, message)
+                self._send(producer, head, index, message)
 
-    def _send(self, head: Head, index: int, message: Message) -> None:
+    def _send(self, producer: Producer, head: Head, index: int, message: Message) -> None:
         topic, partitions = self._topics.results, self._topics.result_partitions
         if message.reason is not None:
             topic, partitions = self._topics.dead_letters, self._topics.dead_letter_partitions
         produce = partial(
-            self._producer.produce,
+            producer.produce,
             topic,
             value=message.value,
             key=message.key,
@@ -61,7 +71,7 @@ class Outlet:
             try:
                 return produce()
             except BufferError:  # the queue is full; it empties by sending, or by message.timeout.ms
-                self._producer.poll(0.05)
+                producer.poll(0.05)
             except KafkaException as error:  # refused before it was sent
                 return self._report(head, index, error.args[0], None)
 

@@ -406,11 +406,14 @@ class Source:
     def _on_statistics(self, text: str) -> None:
         statistics = json.loads(text)
         self._refuse_old_broker(statistics.get("cgrp", {}))
-        states = [broker["state"] for broker in statistics["brokers"].values() if broker["nodeid"] >= 0]
-        if "UP" in states:
+        brokers = statistics["brokers"].values()
+        known = [f"{broker['nodename']} {broker['state']}" for broker in brokers if broker["nodeid"] >= 0]
+        # The coordinator counts too, which is there once more without a number: after restarts all brokers were seen in
+        # INIT for minutes, while jobs flowed.
+        if any(broker["state"] == "UP" for broker in brokers):
             self._broker_trouble = None
-        elif states:
-            self._broker_trouble = f"no broker is up: {', '.join(sorted(set(states)))}"
+        elif known:
+            self._broker_trouble = f"no broker is up: {', '.join(sorted(known))}"
         for number, partition in statistics["topics"].get(self._topic, {}).get("partitions", {}).items():
             if int(number) in self._owned and partition["ls_offset"] >= 0:
                 self._high[int(number)] = partition["ls_offset"]

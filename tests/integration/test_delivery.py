@@ -288,7 +288,7 @@ def test_a_member_without_a_generation_delivers_nothing(topics: CreateTopics) ->
         member.deliver()
         assert member.committed() == {0: 0}
         assert len(member.heads) == 3
-        member.runner._is_held = True
+        member.runner._may_hand_over = False
     nobody.close()
     assert seen_by_reader(made, 0) == []
 
@@ -383,7 +383,7 @@ def test_another_process_with_the_slot_ends_this_one_and_is_named(topics: Create
         intrude(member)
         with pytest.raises(Fenced, match=rf"inspection\.{made.group}\.line-3 .*delivery\.slot"):
             member.deliver()
-        member.runner._is_held = True
+        member.runner._may_hand_over = False
     assert seen_by_reader(made, 0) == []
 
 
@@ -419,8 +419,16 @@ def test_a_transaction_that_may_have_timed_out_is_survived_once_a_minute(topics:
         member.hooks.before_commit = grow_old
         with pytest.raises(Fenced):
             turns(member, until=lambda: False, within=10)
-        member.runner._is_held = True
+        member.runner._may_hand_over = False
     assert_delivered_once(made, sources)
+
+
+def test_a_member_that_has_nothing_to_deliver_serves_its_producer_else_its_statistics_pile_up(
+    topics: CreateTopics,
+) -> None:
+    with Member(topics(partitions=1)) as member:
+        member.delivery._doubt.on_end()
+        turns(member, until=lambda: member.delivery._doubt.is_up_to_date, what="its statistics were heard")
 
 
 def test_doubt_that_is_learned_late_replaces_the_producer_before_the_next_begin(topics: CreateTopics) -> None:
@@ -726,7 +734,7 @@ def test_a_committed_offset_that_fell_out_of_the_log_ends_the_process_and_is_not
     with Member(made) as member:
         with pytest.raises(CheckFailed, match=f"partition 0 of {made.jobs}") as caught:
             turns(member, until=lambda: False)
-        member.runner._is_held = True
+        member.runner._may_hand_over = False
         assert caught.value.exit_code == 1
         assert member.committed() == {0: 3}
     assert_delivered_once(made, sources)
@@ -849,7 +857,7 @@ def test_a_second_member_with_the_same_instance_id_ends_the_first_one(topics: Cr
         with Member(made, slot="b", kafka=kafka) as other:
             with pytest.raises(Fatal, match=r"group\.instance\.id"):
                 turns(member, other, until=lambda: False)
-            member.runner._is_held = True
+            member.runner._may_hand_over = False
 
 
 @pytest.mark.parametrize("key", ["jobs", "results", "dead_letters"])

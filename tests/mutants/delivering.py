@@ -268,7 +268,7 @@ IN_DOUBT = (
     without_broker(
         "doubt-in-time",
         "nothing is begun before the statistics are younger than the last end",
-        Edit(DOUBT, "        self.is_up_to_date = False\n", "        pass\n"),
+        Edit(DOUBT, 'begin."""\n        self.is_up_to_date = False\n', 'begin."""\n'),
         *named(TEST_TRANSACTION, "a_connection_lost_under_the_end_of_a_transaction_is_known_of_before_the_next_begin"),
     ),
     without_broker(
@@ -687,8 +687,33 @@ SIZES = (
     on_broker(
         "fatal-delivers-nothing",
         "a process that must end delivers nothing on its way out",
-        Edit(RUNNER, "self._may_hand_over = isinstance(error, CheckFailed)", "pass"),
+        Edit(RUNNER, "self._may_hand_over = self._is_held", "pass"),
         *named(GUARDS, "a_process_that_must_end_delivers_nothing_on_its_way_out"),
+    ),
+    without_broker(
+        "doubt-from-begin",
+        "what is retried while the id is registered is no doubt, else producer after producer is replaced",
+        Edit(DOUBT, "        self.reason = None\n        self._counted = None\n", "        self.reason = None\n"),
+        f"{TEST_DOUBT}::test_what_was_retried_before_the_start_is_none",
+    ),
+    without_broker(
+        "let-go-tells",
+        "a producer that is let go is told of its records, which hold it",
+        Edit(OUTLET, "        producer.poll(0)  # what was purged is told, and forgotten", "        pass"),
+        f"{TEST_OUTLET}::test_a_producer_that_is_let_go_with_records_on_their_way_ends",
+    ),
+    on_broker(
+        "tended-when-idle",
+        "a producer is served while nothing is delivered: its statistics would fill the memory",
+        Edit(RUNNER, "        self._delivery.tend()\n", ""),
+        *named(DELIVERY, "a_member_that_has_nothing_to_deliver_serves_its_producer_else_its_statistics_pile_up"),
+        protocols=("classic",),
+    ),
+    without_broker(
+        "tended-when-left-behind",
+        "a producer in a call that does not come back is served too",
+        Edit(EXACTLY_ONCE, "            self._left_behind.append((overrun.answer, self._live))\n", ""),
+        f"{TEST_TRANSACTION}::test_callbacks_of_a_producer_that_was_left_behind_are_served_until_its_call_comes_back",
     ),
     on_broker(
         "hold-hands-over",

@@ -35,7 +35,8 @@ def test_a_counter_that_rises_on_any_broker_is_a_reason(doubt: Doubt, counter: s
     doubt.on_statistics(statistics({counter: 0, "tx": 5}, {counter: 0}))
     assert doubt.reason is None
     doubt.on_statistics(statistics({counter: 0, "tx": 9}, {counter: 1}))
-    assert doubt.reason == "requests were retried or connections lost"
+    assert str(doubt.reason).startswith("requests were retried or connections lost")
+    assert f"'{counter}': 1" in str(doubt.reason)
 
 
 def test_a_counter_that_stands_is_none(doubt: Doubt) -> None:
@@ -46,6 +47,18 @@ def test_a_counter_that_stands_is_none(doubt: Doubt) -> None:
 
     doubt.on_statistics(statistics({}))  # the broker was forgotten
     doubt.on_statistics(statistics({"txretries": 1}))
+    assert doubt.reason is not None
+
+
+def test_what_was_retried_before_the_start_is_none(doubt: Doubt) -> None:
+    doubt.on_statistics(statistics({"txretries": 3}))
+    doubt.on_statistics(statistics({"txretries": 5}))
+    doubt.on_start()
+    assert (doubt.reason, doubt.is_up_to_date) == (None, False)
+
+    doubt.on_statistics(statistics({"txretries": 6}))
+    assert (doubt.reason, doubt.is_up_to_date) == (None, True)
+    doubt.on_statistics(statistics({"txretries": 7}))
     assert doubt.reason is not None
 
 

@@ -276,7 +276,8 @@ def begin(cluster: MockCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Beg
     trial = Trial(cluster)
     monkeypatch.setattr(exactly_once, "Producer", trial.make)
     monkeypatch.setattr(exactly_once, "REFUSED_PAUSE", 0.0)
-    monkeypatch.setattr(Doubt, "on_end", lambda _: None)  # its producers have no statistics
+    for event in ("on_start", "on_end"):
+        monkeypatch.setattr(Doubt, event, lambda _: None)  # its producers have no statistics
 
     def opened() -> Trial:
         trial.open()

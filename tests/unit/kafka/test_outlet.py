@@ -4,12 +4,13 @@ The producer is librdkafka's own, on its mock cluster: it sends, refuses and fil
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from consumer.kafka.outlet import Head, Isolation, Outlet
+from consumer.kafka.outlet import Head, Isolation, Outlet, let_go
 from consumer.kafka.topics import Topics
 from consumer.ledger import Ledger
 from consumer.messages import Message
@@ -76,14 +77,15 @@ def read(cluster: str, topic: str, count: int) -> list[tuple[int | None, Any, An
 
 def test_outcomes_of_one_partition_stay_in_one_partition_in_order(produce: Produce, cluster: str, heads: Heads) -> None:
     producer = produce()
-    outlet = Outlet(producer, TOPICS)
+    outlet = Outlet(TOPICS)
     outlet.send(
+        producer,
         [
             heads.add(7, result(b"7a"), letter(b"7x"), result(b"7b")),
             heads.add(10, result(b"10a")),
             heads.add(7, result(b"7c")),
             heads.add(5, result(b"5a")),
-        ]
+        ],
     )
     assert outlet.waiting == 6
     finish(producer, outlet)
@@ -102,9 +104,9 @@ def test_outcomes_of_one_partition_stay_in_one_partition_in_order(produce: Produ
 
 def test_a_record_that_the_client_refuses_is_reported_and_the_others_go_on(produce: Produce, heads: Heads) -> None:
     producer = produce(**{"message.max.bytes": 2000})
-    outlet = Outlet(producer, TOPICS)
+    outlet = Outlet(TOPICS)
     small, large = heads.add(0, result()), heads.add(1, result(b"v" * 5000))
-    outlet.send([large, small])
+    outlet.send(producer, [large, small])
     finish(producer, outlet)
 
     assert outlet.refused == [large]
@@ -113,9 +115,9 @@ def test_a_record_that_the_client_refuses_is_reported_and_the_others_go_on(produ
 
 def test_the_largest_refused_outcome_of_a_head_is_at_fault(produce: Produce, heads: Heads) -> None:
     producer = produce(**{"message.max.bytes": 2000})
-    outlet = Outlet(producer, TOPICS)
+    outlet = Outlet(TOPICS)
     head = heads.add(0, result(b"small"), letter(b"v" * 6000), result(b"v" * 5000))
-    outlet.send([head])
+    outlet.send(producer, [head])
     finish(producer, outlet)
 
     assert outlet.refused_job(head) == 1
@@ -123,8 +125,8 @@ def test_the_largest_refused_outcome_of_a_head_is_at_fault(produce: Produce, hea
 
 def test_a_full_queue_is_waited_for(produce: Produce, heads: Heads) -> None:
     producer = produce(**{"queue.buffering.max.messages": 2})
-    outlet = Outlet(producer, TOPICS)
-    outlet.send([heads.add(0, result()) for _ in range(20)])
+    outlet = Outlet(TOPICS)
+    outlet.send(producer, [heads.add(0, result()) for _ in range(20)])
     finish(producer, outlet)
 
     assert outlet.failed == {}
@@ -132,20 +134,36 @@ def test_a_full_queue_is_waited_for(produce: Produce, heads: Heads) -> None:
 
 def test_what_the_world_is_to_blame_for_is_no_refusal(produce: Produce, heads: Heads) -> None:
     producer = produce(**{"bootstrap.servers": "127.0.0.1:1"})
-    outlet = Outlet(producer, TOPICS)
+    outlet = Outlet(TOPICS)
     head = heads.add(0, result())
-    outlet.send([head])
+    outlet.send(producer, [head])
     producer.purge()
     finish(producer, outlet)
 
     assert (list(outlet.failed), outlet.refused) == ([head], [])
 
 
+def test_a_producer_that_is_let_go_with_records_on_their_way_ends(produce: Produce, heads: Heads) -> None:
+    before = running_clients()
+    producer = produce(**{"bootstrap.servers": "127.0.0.1:1"})
+    outlet = Outlet(TOPICS)
+    outlet.send(producer, [heads.add(0, result())])
+    let_go(producer)
+    assert outlet.waiting == 0
+    del producer
+    assert running_clients() == before
+
+
+def running_clients() -> int:
+    """How many clients of librdkafka this process has: each has one thread of this name."""
+    return sum((task / "comm").read_text() == "rdk:main\n" for task in Path("/proc/self/task").iterdir())
+
+
 # --- who is at fault ----------------------------------------------------------------------------------------------
 
 
 def refusing(*heads: Head, code: int = KafkaError.MSG_SIZE_TOO_LARGE) -> Outlet:
-    outlet = Outlet(cast("Producer", None), TOPICS)
+    outlet = Outlet(TOPICS)
     for head in heads:
         outlet._report(head, 0, KafkaError(code), None)
     return outlet

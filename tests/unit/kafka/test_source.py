@@ -77,6 +77,22 @@ def statistics(group: dict[str, Any]) -> str:
     return json.dumps({"brokers": {}, "topics": {}, "cgrp": group})
 
 
+@pytest.mark.parametrize(
+    ("brokers", "trouble"),
+    [
+        ([("b:1", 1, "UP"), ("b:2", 2, "INIT")], None),
+        ([("b:1", 1, "INIT"), ("b:1", -1, "UP")], None),  # the group's coordinator
+        ([("b:2", 2, "DOWN"), ("b:1", 1, "INIT"), ("b:1", -1, "INIT")], "no broker is up: b:1 INIT, b:2 DOWN"),
+        ([("b:1", -1, "INIT")], None),  # nothing is known yet
+    ],
+)
+def test_a_broker_that_is_up_is_enough(brokers: list[tuple[str, int, str]], trouble: str | None) -> None:
+    source = source_with("classic")
+    entries = [dict(zip(("nodename", "nodeid", "state"), broker, strict=True)) for broker in brokers]
+    source._on_statistics(json.dumps({"brokers": dict(enumerate(entries)), "topics": {}, "cgrp": {}}))
+    assert source.broker_trouble == trouble
+
+
 def test_brokers_that_do_not_offer_the_new_group_protocol_end_the_process_by_the_settings_name() -> None:
     source = source_with("consumer")
     source.open()
