@@ -13,11 +13,11 @@ from consumer import __version__
 from consumer.batcher import Batcher, Seat
 from consumer.budget import ByteBudget, Lease
 from consumer.canary import Bucket, Canary
-from consumer.detection.engine import Candidates, Model, Pixels, Shape
+from consumer.detection.engine import Candidates, Model, Shape
 from consumer.detection.selection import select
 from consumer.errors import Abandoned, Fatal, Rejected, Unavailable
 from consumer.images.availability import Availability
-from consumer.images.decode import decode
+from consumer.images.decode import Decoded, decode
 from consumer.images.letterbox import letterbox, shape_of
 from consumer.images.store import FetchedImage
 from consumer.messages import (
@@ -126,7 +126,14 @@ class Inspector:
         self._class_ids = {name: number for number, name in enumerate(model.class_names)}
         self._worker = Worker(socket.gethostname(), __version__)
         self._model_info = ModelInfo(
-            model.name, model.sha256, model.task, model.engine, model.precision, max(model.image_size)
+            model.name,
+            model.sha256,
+            model.task,
+            model.engine,
+            model.precision,
+            max(model.image_size),
+            shapes=settings.model.shapes,
+            decode=settings.images.decode,
         )
 
     @property
@@ -162,16 +169,18 @@ class Inspector:
             claim.take_in_hand()
             with self._decode_places:
                 self._check(claim)
-                pixels = self._decode(job, fetched.content, progress)
-                height, width = pixels.shape[:2]
+                decoded = self._decode(job, fetched.content, progress)
+                height, width = decoded.height, decoded.width
                 image = _inspected(job, fetched, width, height)
                 del fetched  # the bytes go before the batch is waited for
                 lease.give_back()
                 progress.begin("detect")
                 shape = self._shape_of(width, height)
                 with self._batcher.seat(shape) as seat:
-                    placement = letterbox(pixels, seat.slot, image_size=self.model.image_size)
-                del pixels
+                    placement = letterbox(
+                        decoded.pixels, seat.slot, image_size=self.model.image_size, image=(height, width)
+                    )
+                del decoded
         candidates = self._answer(seat)
         kept = select(candidates, parameters, nms_free=self.model.nms_free)
         detections = self._detections(placement.to_image(kept[:, :4]), kept)
@@ -261,19 +270,19 @@ class Inspector:
             self._closing.wait(delay)
         self._check(claim)
 
-    def _decode(self, job: Job, content: bytes, progress: Progress) -> Pixels:
+    def _decode(self, job: Job, content: bytes, progress: Progress) -> Decoded:
         progress.begin("decode")
         decoding = Decoding(job.job_id, job.image.uri, progress.began["decode"])
         self._decoding.add(decoding)
         try:
-            pixels = decode(content, self._settings.images)
+            decoded = decode(content, self._settings.images, image_size=self.model.image_size)
         finally:
             self._decoding.remove(decoding)
         progress.end("decode")
         limit, spent = self._settings.limits.job_deadline, progress.seconds["decode"]
         if spent > limit:
             raise Rejected("deadline_exceeded", f"decoding took {spent:.1f} s, limit {limit:g} s", stage="decode")
-        return pixels
+        return decoded
 
     def _shape_of(self, width: int, height: int) -> Shape:
         return shape_of(

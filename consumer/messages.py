@@ -191,7 +191,8 @@ class InspectedImage(Struct, frozen=True):
 
 
 class ModelInfo(Struct, frozen=True):
-    """Which weights ran, and how: `precision` is read back from the engine, `image_size` is the longer side."""
+    """Which weights ran, and how: `precision` is read back from the engine, `image_size` is the longer side; `shapes`
+    and `decode` are the settings of these names."""
 
     name: str
     sha256: str
@@ -199,6 +200,8 @@ class ModelInfo(Struct, frozen=True):
     engine: str
     precision: str
     image_size: int
+    shapes: str = "square"
+    decode: str = "exact"
 
 
 class Timings(Struct, frozen=True):

@@ -110,6 +110,7 @@ class ImageSettings(Section):
     max_bytes: Size = ByteSize(32 * 2**20)
     max_pixels: Count = 50_000_000
     max_side: Count = 16_384
+    decode: Literal["exact", "fast"] = "exact"
     not_found_grace: Seconds = 5.0
     unavailable_after: PositiveSeconds = 120.0
 

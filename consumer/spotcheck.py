@@ -188,7 +188,7 @@ class _Examiner:
             raise Rejected("image_unavailable", str(failure), stage="fetch") from failure
         if fetched.sha256 != result.body.image.sha256:
             raise Rejected("image_changed", f"image {image.uri} changed before it was drawn", stage="fetch")
-        return decode(fetched.content, self.settings.images)
+        return decode(fetched.content, self.settings.images).pixels
 
 
 def _classes(names: tuple[str, ...] | None, model: Model) -> tuple[int | str, ...] | None:

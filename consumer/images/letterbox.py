@@ -47,13 +47,14 @@ def shape_of(width: int, height: int, *, image_size: Shape, stride: int, rectang
     return slot_height, slot_width
 
 
-def letterbox(pixels: Pixels, into: Pixels, *, image_size: Shape) -> Placement:
+def letterbox(pixels: Pixels, into: Pixels, *, image_size: Shape, image: Shape | None = None) -> Placement:
     """Scale an image into a slot, centred, with gray around it, pixel by pixel as Ultralytics' `LetterBox` does.
 
     pixels: uint8 [h, w, 3]; into: uint8 [H, W, 3] of `shape_of`'s shape, any strides between rows, wholly written;
-    both in the same colour order. `image_size` is the one given to `shape_of`: it rules the scale.
+    both in the same colour order. `image_size` is the one given to `shape_of`: it rules the scale. `image` is the size
+    (height, width) of the whole image where `pixels` were decoded smaller: it lies where the whole one would.
     """
-    image: Shape = (pixels.shape[0], pixels.shape[1])
+    image = image or (pixels.shape[0], pixels.shape[1])
     slot: Shape = (into.shape[0], into.shape[1])
     height, width = _fit(image, image_size)
     top, left = (slot[0] - height) // 2, (slot[1] - width) // 2
@@ -65,6 +66,12 @@ def letterbox(pixels: Pixels, into: Pixels, *, image_size: Shape) -> Placement:
     place = inner[:, left : left + width]
     cv2.resize(pixels, (width, height), dst=place, interpolation=cv2.INTER_LINEAR)
     return Placement(image, slot)
+
+
+def reduction(width: int, height: int, *, image_size: Shape) -> int:
+    """By how much an image may be decoded smaller and still have a pixel for each one of its place: 1, 2, 4 or 8."""
+    needed = _fit((height, width), image_size)
+    return next(by for by in (8, 4, 2, 1) if by == 1 or (height // by >= needed[0] and width // by >= needed[1]))
 
 
 def _fit(image: Shape, whole: Shape) -> Shape:

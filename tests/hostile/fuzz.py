@@ -49,7 +49,7 @@ def try_image(content: bytes) -> None:
     reason: Reason | None = None
     pixels: Pixels = np.zeros((1, 1, 3), np.uint8)
     try:
-        pixels = decode(content, LIMITS)
+        pixels = decode(content, LIMITS).pixels
     except Rejected as rejection:
         reason = rejection.reason
     height, width, depth = pixels.shape

@@ -226,4 +226,4 @@ def test_a_photograph_goes_from_s3_to_pixels(s3: S3Server, bucket: str, store: I
     picture.save(buffer, "JPEG", exif=exif)
     s3.put(bucket, "phone.jpg", buffer.getvalue())
     fetched = fetch(store, ImageReference(bucket, "phone.jpg"))
-    assert decode(fetched.content, ImageSettings(allowed_buckets=(bucket,))).shape == (64, 48, 3)
+    assert decode(fetched.content, ImageSettings(allowed_buckets=(bucket,))).pixels.shape == (64, 48, 3)

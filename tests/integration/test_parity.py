@@ -154,7 +154,7 @@ def engine_of() -> Iterator[Callable[..., Engine]]:
 
 def ours(engine: Engine, shapes: Shapes, paths: list[Path]) -> list[Detections]:
     """The way of a job for each image; images of one slot shape run in one batch, as far as the engine has batches."""
-    pixels = [decode(path.read_bytes(), LIMITS) for path in paths]
+    pixels = [decode(path.read_bytes(), LIMITS).pixels for path in paths]
     size, stride = engine.model.image_size, engine.model.stride
     by_shape: dict[tuple[int, int], list[int]] = {}
     for index, image in enumerate(pixels):

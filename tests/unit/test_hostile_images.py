@@ -50,7 +50,7 @@ def test_there_are_as_many_cases_as_are_promised() -> None:
 def test_an_image_becomes_what_its_case_says(case: ImageCase) -> None:
     shape, outcome = None, "result"
     try:
-        shape = decode(case.content, LIMITS).shape[:2]
+        shape = decode(case.content, LIMITS).pixels.shape[:2]
     except Rejected as rejection:
         outcome = rejection.reason
     assert outcome in case.outcomes

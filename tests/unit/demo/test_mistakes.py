@@ -63,4 +63,4 @@ def test_missing_and_forbidden_images_are_not_uploaded() -> None:
 
 def test_the_bomb_is_small_and_harmless_at_a_harmless_size() -> None:
     assert len(bomb(60_000)) < 200
-    assert decode(bomb(16), LIMITS).shape == (16, 16, 3)
+    assert decode(bomb(16), LIMITS).pixels.shape == (16, 16, 3)

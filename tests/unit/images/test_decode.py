@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from consumer.errors import Reason, Rejected
 from consumer.images.decode import Pixels, decode
+from consumer.images.letterbox import letterbox
 from consumer.settings import ImageSettings
 
 LIMITS = ImageSettings(allowed_buckets=("parts",))
@@ -82,7 +83,7 @@ NOT_WRITTEN = {("BMP", "gray-alpha"), ("TIFF", "alpha")}  # Pillow cannot; refus
 )
 def test_lossless_pixels_come_as_they_are_without_their_alpha(file_format: str, kind: str) -> None:
     picture = PICTURES[kind]
-    pixels = decode(encoded(picture, file_format, **LOSSLESS[file_format]), LIMITS)
+    pixels = decode(encoded(picture, file_format, **LOSSLESS[file_format]), LIMITS).pixels
     assert pixels.dtype == np.uint8
     assert pixels.flags["C_CONTIGUOUS"]
     assert difference(pixels, picture) == 0
@@ -103,12 +104,12 @@ def test_lossless_pixels_come_as_they_are_without_their_alpha(file_format: str, 
     ids=["rgb", "progressive", "gray", "cmyk", "phone", "trailing", "tiff-jpeg", "tiff-cmyk"],
 )
 def test_other_pixels_look_the_same(content: bytes, picture: Image.Image) -> None:
-    assert difference(decode(content, LIMITS), picture) <= 12
+    assert difference(decode(content, LIMITS).pixels, picture) <= 12
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits"])
 def test_tiff_is_read_in_its_usual_compressions(compression: str) -> None:
-    assert difference(decode(encoded(PICTURE, "TIFF", compression=compression), LIMITS), PICTURE) == 0
+    assert difference(decode(encoded(PICTURE, "TIFF", compression=compression), LIMITS).pixels, PICTURE) == 0
 
 
 @pytest.mark.parametrize("extension", [".png", ".tiff"])
@@ -116,7 +117,7 @@ def test_16_bits_are_scaled_to_8(extension: str) -> None:
     gray = np.asarray(GRAY_16)
     for deep in (gray, np.dstack([gray, gray, gray])):
         content = cv2.imencode(extension, deep)[1].tobytes()
-        assert difference(decode(content, LIMITS), GRAY) <= 1
+        assert difference(decode(content, LIMITS).pixels, GRAY) <= 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -143,13 +144,13 @@ def test_pixels_stand_upright(file_format: str, picture: Image.Image, orientatio
         7: shown.transpose(Image.Transpose.TRANSVERSE),
         8: shown.rotate(90, expand=True),
     }[orientation]
-    assert difference(decode(content, LIMITS), upright) <= 12
+    assert difference(decode(content, LIMITS).pixels, upright) <= 12
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, which production hides; a filter of the tests shows them again
 def test_broken_exif_spoils_no_image() -> None:
     exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff" + b"\x12\x01\x07\x00\xff\xff\xff\x7f" * 4
-    assert difference(decode(encoded(PICTURE, "JPEG", quality=95, exif=exif), LIMITS), PICTURE) <= 12
+    assert difference(decode(encoded(PICTURE, "JPEG", quality=95, exif=exif), LIMITS).pixels, PICTURE) <= 12
 
 
 def test_one_image_is_decoded_on_one_core() -> None:
@@ -163,7 +164,61 @@ def test_pixels_equal_those_that_ultralytics_reads(tmp_path: Path) -> None:
     (tmp_path / "alpha.png").write_bytes(encoded(RGBA, "PNG"))
     (tmp_path / "cmyk.jpg").write_bytes(encoded(PICTURE.convert("CMYK"), "JPEG"))
     for path in [*ultralytics.ASSETS.glob("*.jpg"), *tmp_path.iterdir()]:
-        assert np.array_equal(decode(path.read_bytes(), LIMITS), patches.imread(path)), path
+        assert np.array_equal(decode(path.read_bytes(), LIMITS).pixels, patches.imread(path)), path
+
+
+# --- no more pixels than are needed ---
+
+FAST = LIMITS.model_copy(update={"decode": "fast"})
+SQUARE = (640, 640)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (1920, 1080, (540, 960)),
+        (1279, 720, (720, 1279)),  # a half is a pixel short of 640
+        (1280, 1279, (1279, 1280)),  # both halves are 640: it would not show whether the sides were swapped
+        (1281, 959, (480, 641)),
+        (2560, 1920, (480, 640)),
+        (5120, 4000, (500, 640)),
+        (24, 4000, (1000, 6)),
+    ],
+)
+def test_a_fast_decoding_leaves_out_what_would_be_scaled_away(
+    width: int, height: int, expected: tuple[int, int]
+) -> None:
+    decoded = decode(encoded(Image.new("RGB", (width, height)), "JPEG"), FAST, image_size=SQUARE)
+
+    assert decoded.pixels.shape[:2] == expected
+    assert (decoded.height, decoded.width) == (height, width)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_fast_decoding_has_the_image_upright_and_knows_its_whole_size(orientation: int) -> None:
+    large = Image.fromarray(_smooth(1400, 1000))
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    content = encoded(large, "JPEG", quality=95, exif=exif)
+    exact, fast = decode(content, LIMITS), decode(content, FAST, image_size=SQUARE)
+
+    assert (fast.height, fast.width) == (exact.height, exact.width) == exact.pixels.shape[:2]
+    assert fast.pixels.shape[:2] == (exact.height // 2, exact.width // 2)
+    place = np.empty((2, *SQUARE, 3), np.uint8)
+    whole = letterbox(exact.pixels, place[0], image_size=SQUARE)
+    assert letterbox(fast.pixels, place[1], image_size=SQUARE, image=(fast.height, fast.width)) == whole
+    assert np.abs(place[0].astype(int) - place[1]).max() <= 4
+
+
+@pytest.mark.parametrize("file_format", LOSSLESS)
+def test_what_is_no_jpeg_is_decoded_whole(file_format: str) -> None:
+    content = encoded(Image.new("RGB", (1400, 1000)), file_format)
+    assert decode(content, FAST, image_size=SQUARE).pixels.shape[:2] == (1000, 1400)
+
+
+def test_a_decoding_is_exact_unless_another_one_is_asked_for() -> None:
+    content = encoded(Image.new("RGB", (1400, 1000)), "JPEG")
+    assert decode(content, LIMITS, image_size=SQUARE).pixels.shape[:2] == (1000, 1400)
 
 
 # --- what is refused, and how it is called ---
@@ -266,7 +321,7 @@ def test_a_side_has_a_limit_of_its_own(width: int, height: int) -> None:
 
 def test_an_image_at_its_limits_is_decoded() -> None:
     exact = ImageSettings(allowed_buckets=("parts",), max_pixels=90 * 60, max_side=90)
-    assert decode(encoded(PICTURE, "PNG"), exact).shape == (60, 90, 3)
+    assert decode(encoded(PICTURE, "PNG"), exact).pixels.shape == (60, 90, 3)
 
 
 def test_a_decoder_that_sees_another_size_than_the_header_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
