@@ -187,6 +187,8 @@ def test_a_result_has_the_agreed_fields() -> None:
             "engine": "openvino",
             "precision": "f32",
             "image_size": 640,
+            "shapes": "square",
+            "decode": "exact",
         },
         "detections": [
             {"class_id": 4, "class_name": "scratch", "confidence": 0.87512, "box": [10.25, 20.5, 110.0, 220.75]}

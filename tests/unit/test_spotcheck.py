@@ -4,12 +4,15 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from consumer.messages import Result
 from consumer.settings import Settings
 from consumer.spotcheck import WINDOW, Asked, check
 from tests.rigs.jobs import STAND_IN, picture
 
 
+@pytest.mark.thorough
 def test_images_without_end_are_looked_at_a_few_ahead(tmp_path: Path) -> None:
     image = tmp_path / "part.jpg"
     image.write_bytes(picture(40, 30))

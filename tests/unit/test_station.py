@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from consumer.detection.engine import Pixels
 from consumer.errors import EngineBroken
 from consumer.images.availability import Availability
+from consumer.images.decode import Decoded
 from consumer.images.store import FetchedImage
 from consumer.messages import DeadLetter, ImageReference, Result
 from consumer.metrics import Metrics
@@ -99,10 +99,10 @@ def test_it_is_not_when_the_canary_is_answered_wrongly(monkeypatch: pytest.Monke
 def test_a_decoding_that_never_ends_is_seen_and_one_that_ended_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     has_begun, may_end = threading.Event(), threading.Event()
 
-    def stuck(content: bytes, _: object) -> Pixels:
+    def stuck(*_: object, **__: object) -> Decoded:
         has_begun.set()
         may_end.wait()
-        return RED
+        return Decoded(RED, *RED.shape[:2])
 
     monkeypatch.setattr("consumer.inspector.decode", stuck)
     with open_station("null", Metrics()) as inspector, ThreadPoolExecutor(1) as worker:

@@ -180,6 +180,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes | Path) -> Non
         engine(damaged)
 
 
+@pytest.mark.thorough
 def test_openvino_tells_nobody_and_leaves_nothing_at_home(tmp_path: Path) -> None:
     program = f"""
 import json, sys

@@ -157,6 +157,7 @@ def test_one_image_is_decoded_on_one_core() -> None:
     assert cv2.getNumThreads() == 1
 
 
+@pytest.mark.thorough
 def test_pixels_equal_those_that_ultralytics_reads(tmp_path: Path) -> None:
     ultralytics = pytest.importorskip("ultralytics.utils")
     patches = pytest.importorskip("ultralytics.utils.patches")

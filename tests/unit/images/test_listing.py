@@ -103,6 +103,7 @@ def test_pages_are_asked_for_only_when_they_are_needed() -> None:
         assert bucket.pages == 2
 
 
+@pytest.mark.thorough
 def test_a_long_listing_takes_no_more_memory_than_a_short_one() -> None:
     """In a process of its own, whose peak is told at 5,000 and at 25,000; a slow test does a million."""
     with ListedBucket(25_000) as bucket:

@@ -416,6 +416,7 @@ def test_a_private_authority_is_trusted_by_both_clients(monkeypatch: pytest.Monk
         S3Access(S3Settings())
 
 
+@pytest.mark.thorough
 def test_jobs_that_name_ever_new_buckets_do_not_fill_the_memory(make_store: MakeStore) -> None:
     store = make_store(buckets=("*",))
     for number in range(70):
