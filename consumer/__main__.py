@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import config, deadletters, demo, detect, doctor, publish, results, run, status, topics, version
+from consumer.commands import (
+    config,
+    deadletters,
+    demo,
+    detect,
+    doctor,
+    plan,
+    publish,
+    results,
+    run,
+    status,
+    topics,
+    version,
+)
 
 app = typer.Typer(
     name="consumer",
@@ -23,6 +36,7 @@ app.add_typer(results.app)
 app.add_typer(deadletters.app)
 app.add_typer(config.app)
 app.command()(detect.detect)
+app.command()(plan.plan)
 app.add_typer(demo.app)
 
 

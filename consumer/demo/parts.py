@@ -38,9 +38,10 @@ class Part:
     defects: tuple[Defect, ...]
 
 
-def render_part(seed: int, index: int) -> Part:
-    """Render part number `index` of the line `seed`; the same two numbers give the same pixels and boxes."""
-    scene = _Scene.plan(seed, index)
+def render_part(seed: int, index: int, *, size: tuple[int, int] | None = None) -> Part:
+    """Render part number `index` of the line `seed`; the same two numbers give the same pixels and boxes. `size`
+    (width, height) is in place of the camera's own."""
+    scene = _Scene.plan(seed, index, size)
     return scene.shoot(scene.flaws)
 
 
@@ -67,9 +68,10 @@ class _Scene:
     seed: tuple[int, int]
 
     @staticmethod
-    def plan(seed: int, index: int) -> _Scene:
+    def plan(seed: int, index: int, wanted: tuple[int, int] | None = None) -> _Scene:
         random = np.random.default_rng([seed, index, 0])
-        size = _SIZES[int(random.choice(len(_SIZES), p=[share for _, share in _SIZES]))][0]
+        own = _SIZES[int(random.choice(len(_SIZES), p=[share for _, share in _SIZES]))][0]
+        size = wanted or own
         shape = draw_shape(random)
         placement = place_shape(shape, size, random)
         direction = random.uniform(0, 2 * np.pi)

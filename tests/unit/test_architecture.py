@@ -17,7 +17,7 @@ ROOMS = {"audit", "demo", "detection", "images", "kafka"}
 MECHANISMS = {"admission", "batcher", "budget", "custody", "guard", "intake", "ledger"}
 FOR_ROOMS = WIRE | {"metrics", "retry", "cores", "batcher"}
 # What a command does that takes more than one room: folders by what a person wants, and what they share.
-ERRANDS = {"checkup", "publishing", "showcase", "spotcheck", "watching"}
+ERRANDS = {"checkup", "planning", "publishing", "showcase", "spotcheck", "watching"}
 FOR_ERRANDS = (
     WIRE | ROOMS | {"cgroup", "cores", "gallery", "intake", "leash", "metrics", "outcomes", "parsing", "retry"}
 )
@@ -69,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "showcase": FOR_ERRANDS | {"publishing"},  # the demo publishes as anybody does
     "watching": FOR_ERRANDS | {"publishing"},  # and so does a redrive
     "spotcheck": FOR_ERRANDS | {"inspector", "station"},
+    "planning": FOR_ERRANDS | {"checkup"},  # it counts memory as the doctor does
     **dict.fromkeys(ROOMS, FOR_ROOMS),
     "demo": FOR_ROOMS | {"leash"},  # its servers and consumers are processes
     "kafka": FOR_ROOMS | {"custody", "ledger"},  # what it delivers is the ledger's entries
