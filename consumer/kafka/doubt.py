@@ -11,7 +11,9 @@ from confluent_kafka import KafkaError
 
 SLOW_COMMIT = 1.0
 _WIRE = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
-_COUNTERS = ("req_timeouts", "txretries", "disconnects")
+# Not `txretries`: what is retried without one of these was answered, so nothing of it is on its way. A coordinator that
+# still writes the markers of the last transaction answers so to the next one, with every producer.
+_COUNTERS = ("req_timeouts", "disconnects")
 
 
 class Doubt:
@@ -21,7 +23,7 @@ class Doubt:
         self.reason: str | None = None
         self.is_up_to_date = True
         """The statistics know of everything that happened before the last transaction ended."""
-        self._counted: int | None = None
+        self._counted: dict[str, int] | None = None
 
     def mark(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -31,17 +33,23 @@ class Doubt:
             self.mark(error.name())
 
     def on_statistics(self, text: str) -> None:
-        brokers = json.loads(text)["brokers"].values()
-        counted = {counter: sum(broker.get(counter, 0) for broker in brokers) for counter in _COUNTERS}
-        if self._counted is not None and sum(counted.values()) > self._counted:
-            self.mark(f"requests were retried or connections lost: {counted}")
-        self._counted = sum(counted.values())
+        brokers = json.loads(text)["brokers"]
+        counted = {
+            name: sum(broker.get(counter, 0) for counter in _COUNTERS)
+            for name, broker in brokers.items()
+            if broker.get("source") != "configured"  # they make way for those that are learned
+        }
+        if self._counted is not None:
+            risen = {name for name, count in counted.items() if count > self._counted.get(name, 0)}
+            gone = self._counted.keys() - counted.keys()  # and what they had counted with them
+            if risen or gone:
+                self.mark(f"requests or connections were lost: {', '.join(sorted(risen | gone))}")
+        self._counted = counted
         self.is_up_to_date = True
 
     def on_start(self) -> None:
-        """The transactional id is registered. What was retried for that is of no concern, and the next statistics are
-        what later ones are held against: else doubt of a busy coordinator would breed doubt, producer after producer.
-        """
+        """The transactional id is registered. What was lost on the way there is of no concern, and the next statistics
+        are what later ones are held against: else doubt would breed doubt, producer after producer."""
         self.reason = None
         self._counted = None
         self.is_up_to_date = False

@@ -233,8 +233,8 @@ IN_DOUBT = (
     ),
     without_broker(
         "doubt-counters",
-        "each of the three counters is among the signs",
-        Edit(DOUBT, '("req_timeouts", "txretries", "disconnects")', '("req_timeouts", "disconnects")'),
+        "each of the two counters is among the signs",
+        Edit(DOUBT, '("req_timeouts", "disconnects")', '("disconnects",)'),
         *named(TEST_DOUBT, "a_counter_that_rises_on_any_broker_is_a_reason"),
     ),
     without_broker(
@@ -692,9 +692,15 @@ SIZES = (
     ),
     without_broker(
         "doubt-from-begin",
-        "what is retried while the id is registered is no doubt, else producer after producer is replaced",
+        "what is lost while the id is registered is no doubt of what comes after",
         Edit(DOUBT, "        self.reason = None\n        self._counted = None\n", "        self.reason = None\n"),
-        f"{TEST_DOUBT}::test_what_was_retried_before_the_start_is_none",
+        f"{TEST_DOUBT}::test_what_was_lost_before_the_start_is_none",
+    ),
+    without_broker(
+        "doubt-of-the-gone",
+        "a broker that is gone from the statistics, with what it had counted, is among the signs",
+        Edit(DOUBT, "self._counted.keys() - counted.keys()", "set[str]()"),
+        f"{TEST_DOUBT}::test_a_broker_that_is_gone_with_its_counters_is_a_reason",
     ),
     without_broker(
         "let-go-tells",
