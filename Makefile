@@ -35,7 +35,7 @@ endif
 LOCK := env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: demo help venv lock check test test-slow faults fuzz mutants schemas clean
+.PHONY: demo help venv lock check test test-slow faults fuzz bench mutants schemas clean
 
 demo: $(DEMO_STAMP)  ## see it work within a minute (BROKER=kafka: on a real Kafka; ARGS="…": `consumer demo run --help`)
 	@$(RUN_DEMO)
@@ -76,6 +76,10 @@ faults: venv  ## break everything while jobs flow, count what is lost or doubled
 
 fuzz: venv  ## look for MINUTES (1) for messages and images that end in no answer (SEED: where to begin)
 	@MINUTES=$(or $(MINUTES),1) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m tests.hostile.fuzz
+
+# About 20 minutes at ARGS="--rounds 3"; ARGS="--quick", "--only peers", "--only all", `--help`.
+bench: venv  ## time engine, pipeline, naive loop and others side by side; writes benchmarks/results/ (ARGS="--quick")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 mutants: venv  ## take each guard out in turn: which test notices? Writes docs/guards.md (ARGS="--guard NAME --protocol classic")
 	@nice -n 10 $(BIN)/python -m tests.mutants $(ARGS)

@@ -48,10 +48,12 @@ class Places:
     def give_back(self, *, within: float = 30) -> None:
         """Let each partition's preferred node lead it again: what a stopped node led had moved and stays there."""
         self.wait_in_sync(within=within)
+        wait_until(lambda: not self._refusals(), within=within, what=lambda: f"leaders are elected: {self._refusals()}")
+
+    def _refusals(self) -> list[KafkaError]:
+        """A node that has just come back may be counted in before it may lead."""
         answers = self._admin.elect_leaders(ElectionType.PREFERRED, None).result(_SECONDS).values()
-        refusals = [refusal for refusal in answers if refusal and refusal.code() != KafkaError.ELECTION_NOT_NEEDED]
-        if refusals:
-            raise KafkaException(refusals[0])
+        return [refusal for refusal in answers if refusal and refusal.code() != KafkaError.ELECTION_NOT_NEEDED]
 
     def _keeper(self, topic: str, name: str) -> int | None:
         return self.leader(topic, abs(_java_hash(name)) % len(self._metadata(topic)))
