@@ -12,6 +12,7 @@ from consumer.commands import (
     demo,
     detect,
     doctor,
+    model,
     plan,
     publish,
     results,
@@ -37,6 +38,7 @@ app.add_typer(deadletters.app)
 app.add_typer(config.app)
 app.command()(detect.detect)
 app.command()(plan.plan)
+app.add_typer(model.app)
 app.add_typer(demo.app)
 
 

@@ -123,6 +123,7 @@ class ModelSettings(Section):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     engine: Annotated[str, Field(pattern=r"^(auto|torch|openvino|onnxruntime|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = "auto"
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     precision: Literal["auto", "f32", "f16", "bf16", "int8"] = "auto"
     image_size: Annotated[int, Field(ge=32, le=8192)] | None = None
     shapes: Literal["square", "rectangular"] = "square"

@@ -16,6 +16,7 @@ _LOST = (
     "invalid program counter",  # 718
     "unspecified launch failure",  # 719
     "CUDA error: unknown error",  # 999: the device fell off the bus
+    "CUDA failure 999",  # the same as ONNX Runtime says it
 )
 
 

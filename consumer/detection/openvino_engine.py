@@ -19,15 +19,8 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from consumer.cores import available_cores
 from consumer.detection.engine import Candidates, Model, Pixels, Shape
-from consumer.detection.weights import (
-    Facts,
-    Weights,
-    check_facts,
-    choose_head,
-    facts_of_texts,
-    input_size,
-    one_line,
-)
+from consumer.detection.inputs import Dimensions, cannot_run, facts_of_export, is_nms_free, size_and_batch
+from consumer.detection.weights import Facts, Weights, check_facts, choose_head, choose_precision, one_line
 from consumer.errors import SettingsError
 from consumer.settings import BatchingSettings, ModelSettings
 
@@ -78,21 +71,22 @@ def load(
     weights: Weights, model: ModelSettings, batching: BatchingSettings, *, precision: str, onnx: Path | None = None
 ) -> OpenVINOEngine:
     """Build and warm the engine; `onnx` is what `weights` were converted to. Raises SettingsError."""
-    if precision not in TYPES:
-        offered = ", ".join(TYPES)
-        raise SettingsError(f"model.precision: {precision} is not offered by openvino, only {offered}")
     core = ov.Core()
     graph, facts = _read(weights, onnx or weights.path)
     check_facts(weights, facts)
-    nms_free = _is_nms_free(graph, weights, facts)
+    precision = choose_precision(model.precision, weights, facts, otherwise=precision)
+    outputs = tuple(_dimensions(output.partial_shape) for output in graph.outputs)
+    nms_free = is_nms_free(weights, facts, outputs, inputs=len(graph.inputs))
     choose_head(model.nms_free, weights, has_nms_free=nms_free, has_dense=not nms_free)
-    image_size, static_batch = _input(graph, model, weights, facts)
+    shape = _dimensions(graph.input(0).partial_shape) or ()
+    image_size, static_batch = size_and_batch(shape, model, weights, facts)
     batch = static_batch or 1  # on a CPU a batch is no faster than its images one by one in parallel
     try:
         graph.reshape([batch, 3, *_sides(model, image_size, facts.stride, static_batch)])
-        compiled = core.compile_model(_with_pixels_in_and_rows_out(graph, nms_free), "CPU", _properties(precision))
+        graph = _with_pixels_in_and_rows_out(graph, nms_free)
+        compiled = core.compile_model(graph, "CPU", _properties("f32" if precision == "int8" else precision))
     except RuntimeError as error:
-        raise _cannot_run(weights, image_size, error) from error
+        raise cannot_run(weights, image_size, error) from error
     engine = OpenVINOEngine(
         compiled,
         Model(
@@ -120,44 +114,13 @@ def _read(weights: Weights, path: Path) -> tuple[ov.Model, Facts]:
         graph = frontend.convert(frontend.load(str(path)))
     except Exception as error:  # openvino.frontend's failures have no nearer class in common
         raise SettingsError(f"model.weights: {weights.path} is no readable ONNX file: {one_line(error)}") from error
-    try:
-        return graph, facts_of_texts(graph.get_rt_info(["framework"]).value)
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise SettingsError(
-            f"model.weights: {weights.path} lacks the metadata of an Ultralytics export (names, stride, task, imgsz): "
-            f"{one_line(error)}"
-        ) from error
+    return graph, facts_of_export(weights, lambda: graph.get_rt_info(["framework"]).value)
 
 
-def _is_nms_free(graph: ov.Model, weights: Weights, facts: Facts) -> bool:
-    """Dense heads put out [n, 4 + classes, anchors], NMS-free ones [n, k, 6]."""
-    shape = graph.output(0).partial_shape
-    dense_rows = 4 + len(facts.class_names)
-    if len(graph.outputs) == 1 and len(graph.inputs) == 1 and shape.rank == 3:
-        if shape[1] == dense_rows and shape[2] != 6:
-            return False
-        if shape[2] == 6:
-            return True
-    raise SettingsError(
-        f"model.weights: {weights.path} puts out {shape}, expected [n, {dense_rows}, anchors] or [n, k, 6] "
-        f"with the {len(facts.class_names)} classes that it names"
-    )
-
-
-def _input(graph: ov.Model, model: ModelSettings, weights: Weights, facts: Facts) -> tuple[Shape, int | None]:
-    """(height, width) and, of a static file, its one batch size."""
-    batch, _, height, width = graph.input(0).partial_shape
-    if height.is_dynamic or width.is_dynamic:
-        return input_size(model, weights, facts), None
-    size = height.get_length(), width.get_length()
-    hint = "export it with dynamic=True"
-    if model.shapes == "rectangular":
-        raise SettingsError(f"model.shapes: rectangular, but {weights.path} is static at {size[0]}x{size[1]}; {hint}")
-    if model.image_size is not None and (model.image_size, model.image_size) != size:
-        raise SettingsError(
-            f"model.image_size: {model.image_size}, but {weights.path} is static at {size[0]}x{size[1]}; {hint}"
-        )
-    return size, 1 if batch.is_dynamic else batch.get_length()
+def _dimensions(shape: ov.PartialShape) -> Dimensions | None:
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(None if side.is_dynamic else side.get_length() for side in shape)
 
 
 def _sides(model: ModelSettings, image_size: Shape, stride: int, static_batch: int | None) -> list[ov.Dimension]:
@@ -199,11 +162,25 @@ def _properties(precision: str) -> dict[str, Any]:
 
 def _precision_of(compiled: ov.CompiledModel, asked: str) -> str:
     """Read back: OpenVINO takes another precision, without a word, where the CPU has not the one it was told."""
+    if asked == "int8":
+        return _int8_of(compiled)
     actual = compiled.get_property("INFERENCE_PRECISION_HINT")
     had = next((name for name, kind in TYPES.items() if kind == actual), str(actual))
     if had != asked:
         raise SettingsError(f"model.precision: {asked} was asked for, but openvino runs {had} on this CPU")
     return had
+
+
+def _int8_of(compiled: ov.CompiledModel) -> str:
+    """Weights may say int8 and run in floats: what counts is how the plugin runs their convolutions."""
+    kinds = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    runs = [kind["runtimePrecision"].value for kind in kinds if kind["layerType"].value == "Convolution"]
+    in_int8 = sum(run in {"i8", "u8"} for run in runs)
+    if 2 * in_int8 <= len(runs):
+        raise SettingsError(
+            f"model.precision: int8 was asked for, but openvino runs {in_int8} of {len(runs)} convolutions in it"
+        )
+    return "int8"
 
 
 def _warm(engine: OpenVINOEngine, model: ModelSettings, weights: Weights) -> None:
@@ -217,8 +194,4 @@ def _warm(engine: OpenVINOEngine, model: ModelSettings, weights: Weights) -> Non
             engine.start(np.zeros((1, *shape, 3), np.uint8)).result()
         except RuntimeError as error:
             engine.close()
-            raise _cannot_run(weights, shape, error) from error
-
-
-def _cannot_run(weights: Weights, shape: Shape, error: RuntimeError) -> SettingsError:
-    return SettingsError(f"model.weights: {weights.path} cannot run {shape[0]}x{shape[1]}: {one_line(error)}")
+            raise cannot_run(weights, shape, error) from error

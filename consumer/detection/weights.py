@@ -66,6 +66,8 @@ class Facts:
     image_size: Shape
     channels: int
     has_baked_nms: bool = False
+    precision: str | None = None
+    """`int8` of quantised weights; the others do not say."""
 
 
 def facts_of_texts(texts: Mapping[str, str]) -> Facts:
@@ -81,6 +83,7 @@ def facts_of_texts(texts: Mapping[str, str]) -> Facts:
         image_size=size_of(_literal(texts["imgsz"])),
         channels=int(texts.get("channels", "3")),
         has_baked_nms=bool(_literal(texts.get("args", "{}")).get("nms")),
+        precision=texts.get("precision"),
     )
 
 
@@ -142,6 +145,19 @@ def choose_head(asked: bool | Literal["auto"], weights: Weights, *, has_nms_free
             f"model.nms_free: false, but {weights.path} has only an NMS-free head{_export_hint(weights, 'None')}"
         )
     return has_nms_free if asked == "auto" else asked
+
+
+def choose_precision(asked: str, weights: Weights, facts: Facts, *, otherwise: str) -> str:
+    """What to run in: int8 weights in int8 alone, the others in `otherwise`, which is not int8."""
+    if facts.precision == "int8":
+        if asked not in {"auto", "int8"}:
+            raise SettingsError(f"model.precision: {asked}, but {weights.path} is int8, use int8 or auto")
+        return "int8"
+    if asked == "int8":
+        raise SettingsError(
+            f"model.precision: int8, but {weights.path} is not quantised; `consumer model quantize` does that"
+        )
+    return otherwise
 
 
 def _export_hint(weights: Weights, nms: str) -> str:

@@ -79,3 +79,13 @@ def heads_of(network: Any) -> tuple[bool, bool]:
     """Whether a detection network has an NMS-free head, and whether it has a dense one; most have one of them."""
     head = network.model[-1]
     return getattr(head, "one2one_cv2", None) is not None, head.cv2 is not None
+
+
+def origin_of(weights: Weights) -> tuple[str, str]:
+    """Which version of Ultralytics wrote a `.pt` file, and under which licence, as far as it says so."""
+    prepare()
+    from ultralytics.nn.tasks import torch_safe_load
+
+    checkpoint: dict[str, Any] = torch_safe_load(str(weights.path.absolute()))[0]  # type: ignore[no-untyped-call]
+    version = checkpoint.get("version")
+    return f"Ultralytics {version}" if version else "", str(checkpoint.get("license", ""))

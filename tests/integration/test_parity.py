@@ -133,7 +133,7 @@ def engine_of() -> Iterator[Callable[..., Engine]]:
     def build(head: Head, engine: str, shapes: Shapes, precision: Literal["f32", "bf16"] = "f32") -> Engine:
         key = (head, engine, shapes, precision)
         if key not in engines:
-            weights = head.onnx if engine == "openvino" and head.onnx else head.pt
+            weights = head.onnx if engine != "torch" and head.onnx else head.pt
             nms_free: Any = "auto" if weights.suffix == ".onnx" else head.nms_free
             settings = ModelSettings(
                 weights=weights,
@@ -196,7 +196,7 @@ def is_same(one: Detections, other: Detections, tolerance: Tolerance) -> bool:
 
 
 @pytest.mark.parametrize("shapes", ["square", "rectangular"])
-@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("engine", ["torch", "openvino", "onnxruntime"])
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_detections_equal_those_of_predict_whatever_the_batch(
     head: Head,

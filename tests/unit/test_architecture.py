@@ -17,7 +17,7 @@ ROOMS = {"audit", "demo", "detection", "images", "kafka"}
 MECHANISMS = {"admission", "batcher", "budget", "custody", "guard", "intake", "ledger"}
 FOR_ROOMS = WIRE | {"metrics", "retry", "cores", "batcher"}
 # What a command does that takes more than one room: folders by what a person wants, and what they share.
-ERRANDS = {"checkup", "planning", "publishing", "showcase", "spotcheck", "watching"}
+ERRANDS = {"checkup", "planning", "publishing", "showcase", "spotcheck", "watching", "weighing"}
 FOR_ERRANDS = (
     WIRE | ROOMS | {"cgroup", "cores", "gallery", "intake", "leash", "metrics", "outcomes", "parsing", "retry"}
 )
@@ -80,13 +80,15 @@ IMAGES, DETECTION = frozenset({"images"}), frozenset({"detection"})
 DOORS: dict[str, frozenset[str]] = {
     "confluent_kafka": frozenset({"kafka"}),
     **dict.fromkeys(("obstore", "boto3", "botocore", "PIL"), IMAGES),
-    **dict.fromkeys(("torch", "torchvision", "ultralytics", "openvino", "onnx", "onnxruntime", "tensorrt"), DETECTION),
+    **dict.fromkeys(
+        ("torch", "torchvision", "ultralytics", "openvino", "onnx", "onnxruntime", "tensorrt", "nncf"), DETECTION
+    ),
     "opentelemetry": frozenset({"spans"}),
     "cv2": IMAGES | DETECTION | {"demo"},
 }
 
 # Seconds to import, and absent from the light installation.
-LAZY = {"torch", "torchvision", "ultralytics", "onnx", "onnxruntime", "tensorrt", "opentelemetry"}
+LAZY = {"torch", "torchvision", "ultralytics", "onnx", "onnxruntime", "tensorrt", "nncf", "opentelemetry"}
 
 
 def test_every_part_has_a_row_in_the_table() -> None:

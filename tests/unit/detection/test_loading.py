@@ -52,8 +52,36 @@ def test_weights_of_the_pinned_digest_are_loaded() -> None:
     assert engine.model.sha256 == digest
 
 
-def test_an_engine_that_comes_later_says_so() -> None:
-    assert "comes in a later release" in problem(engine="onnxruntime", weights=DENSE_ONNX)
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"provider": "cuda"}, "model.provider: cuda is for model.engine: onnxruntime alone, which is auto"),
+        ({"provider": "cpu", "engine": "openvino"}, "model.provider: cpu is for model.engine: onnxruntime alone"),
+        (
+            {"provider": "cpu", "engine": "tests.stand_ins:null_engine"},
+            "model.provider: cpu is for model.engine: onnxruntime alone",
+        ),
+        (
+            {"provider": "tensorrt", "device": "cpu", "engine": "onnxruntime"},
+            "model.provider: tensorrt does not run on model.device: cpu",
+        ),
+        (
+            {"provider": "cpu", "device": "cuda:1", "engine": "onnxruntime"},
+            "model.provider: cpu does not run on model.device: cuda:1",
+        ),
+        ({"provider": "cuda", "engine": "onnxruntime"}, "model.provider: cuda is not in this onnxruntime"),
+        ({"device": "cuda", "engine": "onnxruntime"}, "model.provider: cuda is not in this onnxruntime"),
+    ],
+)
+def test_a_provider_that_cannot_be_is_named(settings: dict[str, Any], fact: str) -> None:
+    assert problem(weights=DENSE_ONNX, **settings).startswith(fact)
+
+
+def test_without_openvino_auto_runs_onnx_weights_in_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    engine = load(ModelSettings(weights=DENSE_ONNX, image_size=64), BATCHING)
+    engine.close()
+    assert (engine.model.engine, engine.model.device) == ("onnxruntime", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -75,13 +103,15 @@ def test_onnx_weights_run_on_the_cpu_alone(settings: dict[str, Any], fact: str) 
         ("torch", "pt", "torch", "torch"),
         ("ultralytics", "pt", "torch", "torch"),
         ("torch", "pt", "openvino", "torch"),
-        ("openvino", "onnx", "auto", "openvino"),
+        ("openvino", "onnx", "openvino", "openvino"),
+        ("onnxruntime", "onnx", "onnxruntime", "onnx"),
+        ("torch", "pt", "onnxruntime", "torch"),
     ],
 )
 def test_a_library_that_is_not_installed_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str, suffix: str, engine: str, extra: str
 ) -> None:
-    for module in ("torch_engine", "openvino_engine", "yolo"):
+    for module in ("torch_engine", "openvino_engine", "onnxruntime_engine", "yolo"):
         monkeypatch.delitem(sys.modules, f"consumer.detection.{module}", raising=False)
     missing = (library, "ultralytics") if library == "torch" else (library,)  # which cannot be imported without it
     for module in missing:

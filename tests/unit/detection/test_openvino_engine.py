@@ -107,7 +107,7 @@ def test_static_weights_run_at_their_own_shape() -> None:
         (DENSE_ONNX, {"image_size": 100}, "model.image_size", "100 is not a multiple of the stride"),
         (DENSE_ONNX, {"nms_free": True}, "model.nms_free", "no NMS-free head"),
         (PARTS_ONNX, {"nms_free": False}, "model.nms_free", "only an NMS-free head"),
-        (DENSE_ONNX, {"precision": "int8"}, "model.precision", "int8 is not offered by openvino"),
+        (DENSE_ONNX, {"precision": "int8"}, "model.precision", "is not quantised"),
         (PARTS_ONNX, {"image_size": 64}, "model.weights", "cannot run 64x64"),
         (PARTS_ONNX, {"image_size": 256, "shapes": "rectangular"}, "model.weights", "cannot run 32x256"),
     ],
