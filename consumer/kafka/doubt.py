@@ -5,15 +5,27 @@ producer. So after any sign of trouble on the wire the producer is replaced befo
 successor has a higher epoch, and the broker refuses what comes late.
 """
 
-import json
-
+import msgspec
 from confluent_kafka import KafkaError
 
 SLOW_COMMIT = 1.0
 _WIRE = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
-# Not `txretries`: what is retried without one of these was answered, so nothing of it is on its way. A coordinator that
-# still writes the markers of the last transaction answers so to the next one, with every producer.
-_COUNTERS = ("req_timeouts", "disconnects")
+
+
+class _Broker(msgspec.Struct):
+    """Not `txretries`: what is retried without one of these was answered, so nothing of it is on its way. A coordinator
+    that still writes the markers of the last transaction answers so to the next one, with every producer."""
+
+    source: str = ""
+    req_timeouts: int = 0
+    disconnects: int = 0
+
+
+class _Statistics(msgspec.Struct):
+    brokers: dict[str, _Broker]
+
+
+_statistics = msgspec.json.Decoder(_Statistics)
 
 
 class Doubt:
@@ -33,11 +45,10 @@ class Doubt:
             self.mark(error.name())
 
     def on_statistics(self, text: str) -> None:
-        brokers = json.loads(text)["brokers"]
         counted = {
-            name: sum(broker.get(counter, 0) for counter in _COUNTERS)
-            for name, broker in brokers.items()
-            if broker.get("source") != "configured"  # they make way for those that are learned
+            name: broker.req_timeouts + broker.disconnects
+            for name, broker in _statistics.decode(text).brokers.items()
+            if broker.source != "configured"  # they make way for those that are learned
         }
         if self._counted is not None:
             risen = {name for name, count in counted.items() if count > self._counted.get(name, 0)}

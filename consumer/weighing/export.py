@@ -1,5 +1,6 @@
 """How do `.pt` weights become what an engine runs best, and is it the same model still?"""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ def _write(weights: Weights, model: ModelSettings, made: Path, *, static: bool) 
     nms_free = choose_head(model.nms_free, weights, has_nms_free=has_nms_free, has_dense=has_dense)
     side, _ = input_size(model, weights, facts)
     try:
-        ship_onnx(weights.path, made, image_size=side, nms_free=nms_free, dynamic=not static)
+        with warnings.catch_warnings(action="ignore"):  # the exporter's own business
+            ship_onnx(weights.path, made, image_size=side, nms_free=nms_free, dynamic=not static)
     except ImportError as error:
         raise SettingsError(f"export needs the extra `torch`: {one_line(error)}") from error
     except Exception as error:  # the exporter raises what its many steps raise

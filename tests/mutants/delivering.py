@@ -234,7 +234,7 @@ IN_DOUBT = (
     without_broker(
         "doubt-counters",
         "each of the two counters is among the signs",
-        Edit(DOUBT, '("req_timeouts", "disconnects")', '("disconnects",)'),
+        Edit(DOUBT, "broker.req_timeouts + broker.disconnects", "broker.disconnects"),
         *named(TEST_DOUBT, "a_counter_that_rises_on_any_broker_is_a_reason"),
     ),
     without_broker(

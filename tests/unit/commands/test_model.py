@@ -1,5 +1,6 @@
 """Do the commands of `consumer model` say what weights are and do, and refuse in one line what cannot be?"""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from consumer.__main__ import app
-from tests.models import DENSE_ONNX, PARTS_ONNX, PARTS_PT, STATIC_ONNX
+from consumer.demo.dataset import write_images
+from tests.models import DENSE_ONNX, DENSE_PT, PARTS_ONNX, PARTS_PT, STATIC_ONNX
 from tests.rigs.jobs import picture
 
 Command = Callable[..., Result]
@@ -114,3 +116,50 @@ def test_quantising_needs_images_that_can_be_read(model: Command, tmp_path: Path
     assert "at least two" in refusal(model("quantize", DENSE_ONNX, "--images", "one", "--to", "q.onnx"))
     assert "no .onnx file" in refusal(model("quantize", PARTS_PT, "--images", "one", "--to", "q.onnx"))
     assert not (tmp_path / "q.onnx").exists()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("arguments", "static"),
+    [(["--to", "onnx"], None), (["--to", "openvino"], None), (["--to", "onnx", "--static"], [1, 320, 320])],
+    ids=["onnx", "openvino", "static"],
+)
+def test_an_export_runs_and_says_its_digest(
+    model: Command, tmp_path: Path, arguments: list[str], static: list[int] | None
+) -> None:
+    done = model("export", DENSE_PT, "--out", "made.onnx", "--json", *arguments)
+    made = json.loads(done.stdout)
+    assert made["sha256"] == hashlib.sha256((tmp_path / "made.onnx").read_bytes()).hexdigest()
+    assert (made["agreement"] is None) == ("openvino" not in arguments)
+
+    found = json.loads(model("info", "made.onnx", "--json").stdout)
+    assert (found["static_shape"], found["image_size"], found["engines"]["openvino"]) == (static, [320, 320], None)
+
+
+def test_tensorrt_is_refused_where_there_is_none(model: Command) -> None:
+    assert "tensorrt" in refusal(model("export", PARTS_ONNX, "--to", "tensorrt"))
+
+
+@pytest.mark.thorough
+def test_a_bench_has_numbers_and_what_agrees(model: Command) -> None:
+    done = model("bench", DENSE_ONNX, DENSE_PT, "--precisions", "f32", "--seconds", "0.3", "--json")
+    rows = {row["engine"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert done.exit_code == 0
+    assert set(rows) == {"torch", "openvino", "onnxruntime"}
+    assert rows["torch"]["is_reference"]
+    for row in rows.values():
+        assert row["reason"] is None
+        assert row["images_per_second"] > 0
+        assert row["is_reference"] or row["agreement"]["matched"] == 1
+
+
+@pytest.mark.thorough
+def test_quantising_says_what_it_did_and_nothing_else(model: Command, tmp_path: Path) -> None:
+    write_images(tmp_path / "parts", seed=6, count=12)
+    (tmp_path / "parts" / "broken.jpg").write_bytes(b"no image")
+    done = model("quantize", DENSE_ONNX, "--images", "parts", "--to", "int8.onnx", "--json")
+    assert json.loads(done.stdout)["calibrated_with"] > 5
+    assert "left out: " in done.stderr
+    assert "images are few" in done.stderr
+    assert json.loads(model("info", "int8.onnx", "--json").stdout)["precision"] == "int8"
+    assert "is int8 already" in refusal(model("quantize", "int8.onnx", "--images", "parts", "--to", "again.onnx"))
