@@ -14,7 +14,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("way", ways(), ids=lambda way: way.id)
+@pytest.mark.parametrize("way", tuple(ways()), ids=lambda way: way.id)
 def test_what_is_found_is_what_predict_finds(matrix: Matrix, way: Way) -> None:
     try:
         found = matrix.agreement(way)
