@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from consumer.demo.ports import free_port
+from tests.models import DENSE_ONNX
 from tests.rigs.s3 import S3Server
 from tests.rigs.topics import Topics
 
@@ -141,8 +142,15 @@ MISTAKES: dict[str, Callable[[World], Mistake]] = {
     "onnx on cuda": lambda world: Mistake(
         ("model.device: cuda", "a.onnx"), model(device="cuda", weights=world.file("a.onnx"))
     ),
-    "precision": lambda world: Mistake(
-        ("model.precision: int8",), model(precision="int8", weights=world.file("a.onnx"))
+    "precision": lambda _: Mistake(
+        ("model.precision: int8, but", "not quantised"), model(engine="auto", precision="int8", weights=str(DENSE_ONNX))
+    ),
+    "provider": lambda _: Mistake(
+        ("model.provider: cuda is not in this onnxruntime",),
+        model(engine="onnxruntime", provider="cuda", weights=str(DENSE_ONNX)),
+    ),
+    "provider of another engine": lambda _: Mistake(
+        ("model.provider: cuda", "model.engine"), model(engine="openvino", provider="cuda", weights=str(DENSE_ONNX))
     ),
     "missing engine": lambda _: Mistake(("model.engine: nobody.has:it", "'nobody'"), model(engine="nobody.has:it")),
     # --- broker ---
