@@ -5,7 +5,9 @@ A shape is a tuple of dimensions; one that is open is None, and so is a shape of
 
 from collections.abc import Callable, Mapping
 
-from consumer.detection.engine import Shape
+import numpy as np
+
+from consumer.detection.engine import Model, Pixels, Shape
 from consumer.detection.weights import Facts, Weights, facts_of_texts, input_size, one_line
 from consumer.errors import SettingsError
 from consumer.settings import ModelSettings
@@ -52,6 +54,24 @@ def size_and_batch(shape: Dimensions, model: ModelSettings, weights: Weights, fa
             f"model.image_size: {model.image_size}, but {weights.path} is static at {height}x{width}; {hint}"
         )
     return (height, width), 1 if batch is None else batch
+
+
+def filled(images: Pixels, static_batch: int | None) -> Pixels:
+    """Static weights take batches of one size alone: missing images are black, and their answers to be dropped.
+
+    images: uint8 [n, height, width, 3]; returns the same, or uint8 [static_batch, height, width, 3].
+    """
+    missing = (static_batch or len(images)) - len(images)
+    if not missing:
+        return images
+    return np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+
+
+def warming_shapes(model: Model, places: int, *, is_rectangular: bool) -> list[Shape]:
+    """Every place runs once at the largest shape; the narrowest ones show whether the weights bear them."""
+    (height, width), stride = model.image_size, model.stride
+    narrowest = [(stride, width), (height, stride)] if is_rectangular else []
+    return [(height, width)] * places + narrowest
 
 
 def cannot_run(weights: Weights, shape: Shape, error: BaseException) -> SettingsError:

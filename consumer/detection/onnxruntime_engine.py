@@ -15,7 +15,15 @@ from consumer.detection import providers
 from consumer.detection.conversion import cache_folder
 from consumer.detection.devices import is_lost
 from consumer.detection.engine import Candidates, Model, Pixels, Shape
-from consumer.detection.inputs import Dimensions, cannot_run, facts_of_export, is_nms_free, size_and_batch
+from consumer.detection.inputs import (
+    Dimensions,
+    cannot_run,
+    facts_of_export,
+    filled,
+    is_nms_free,
+    size_and_batch,
+    warming_shapes,
+)
 from consumer.detection.onnx_graph import (
     PIXELS,
     closed,
@@ -50,7 +58,7 @@ class OnnxRuntimeEngine:
 
     def _answer(self, images: Pixels) -> Candidates:
         try:
-            (rows,) = self._session.run(None, {PIXELS: self._filled(images)})
+            (rows,) = self._session.run(None, {PIXELS: filled(images, self.model.static_batch)})
         except Exception as error:  # its failures have no nearer class in common
             if providers.is_out_of_memory(error):
                 raise OutOfDeviceMemory(f"{len(images)} images do not fit on {self.model.device}: {error}") from error
@@ -58,13 +66,6 @@ class OnnxRuntimeEngine:
                 raise EngineBroken(f"{self.model.device} is lost to this process: {one_line(error)}") from error
             raise
         return np.array(rows[: len(images)])
-
-    def _filled(self, images: Pixels) -> Pixels:
-        """Static weights take batches of one size alone: missing images are black, and their answers dropped."""
-        missing = (self.model.static_batch or len(images)) - len(images)
-        if not missing:
-            return images
-        return np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
 
 
 def load(
@@ -215,12 +216,7 @@ def _assigned(session: onnxruntime.InferenceSession) -> Iterator[tuple[str, str]
 
 
 def _warm(engine: OnnxRuntimeEngine, weights: Weights, *, batch: int, is_rectangular: bool) -> None:
-    """Every place runs once at the largest shape; the narrowest one shows whether the weights bear it."""
-    (height, width), stride = engine.model.image_size, engine.model.stride
-    shapes = [(height, width)] * engine.places
-    if is_rectangular:
-        shapes += [(stride, width), (height, stride)]
-    for shape in shapes:
+    for shape in warming_shapes(engine.model, engine.places, is_rectangular=is_rectangular):
         try:
             with _naming(weights, shape):
                 engine.start(np.zeros((batch, *shape, 3), np.uint8)).result()

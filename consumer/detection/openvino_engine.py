@@ -1,17 +1,11 @@
 """How ONNX weights run on a CPU with OpenVINO: no torch, no onnx package, nothing licensed AGPL at run time."""
-# ruff: noqa: E402  # what keeps openvino from calling home must stand before its import
 
 import queue
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-
-# Importing openvino sends a message to its makers and writes an id to the home folder; without this package it cannot.
-sys.modules["openvino_telemetry"] = cast(Any, None)
-
 import openvino as ov
 from openvino import opset13 as ops
 from openvino.frontend import FrontEndManager
@@ -19,7 +13,15 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from consumer.cores import available_cores
 from consumer.detection.engine import Candidates, Model, Pixels, Shape
-from consumer.detection.inputs import Dimensions, cannot_run, facts_of_export, is_nms_free, size_and_batch
+from consumer.detection.inputs import (
+    Dimensions,
+    cannot_run,
+    facts_of_export,
+    filled,
+    is_nms_free,
+    size_and_batch,
+    warming_shapes,
+)
 from consumer.detection.weights import Facts, Weights, check_facts, choose_head, choose_precision, one_line
 from consumer.errors import SettingsError
 from consumer.settings import BatchingSettings, ModelSettings
@@ -49,7 +51,7 @@ class OpenVINOEngine:
         self._pool.shutdown()
 
     def _answer(self, images: Pixels) -> Candidates:
-        pixels = self._filled(images)  # the request reads this memory and does not keep it
+        pixels = filled(images, self.model.static_batch)  # the request reads this memory and does not keep it
         request = self._requests.get()
         try:
             request.set_input_tensor(ov.Tensor(pixels, shared_memory=True))
@@ -58,13 +60,6 @@ class OpenVINOEngine:
             return np.array(request.get_output_tensor().data[: len(images)])
         finally:
             self._requests.put(request)
-
-    def _filled(self, images: Pixels) -> Pixels:
-        """Static weights take batches of one size alone: missing images are black, and their answers dropped."""
-        missing = (self.model.static_batch or len(images)) - len(images)
-        if not missing:
-            return images
-        return np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
 
 
 def load(
@@ -184,12 +179,7 @@ def _int8_of(compiled: ov.CompiledModel) -> str:
 
 
 def _warm(engine: OpenVINOEngine, model: ModelSettings, weights: Weights) -> None:
-    """Every request runs once at the largest shape; the narrowest one shows whether the weights bear it."""
-    (height, width), stride = engine.model.image_size, engine.model.stride
-    shapes = [(height, width)] * engine.places
-    if model.shapes == "rectangular":
-        shapes += [(stride, width), (height, stride)]
-    for shape in shapes:
+    for shape in warming_shapes(engine.model, engine.places, is_rectangular=model.shapes == "rectangular"):
         try:
             engine.start(np.zeros((1, *shape, 3), np.uint8)).result()
         except RuntimeError as error:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,8 +33,6 @@ def quantize(weights: Weights, images: Iterable[Pixels], made: Path, *, preset: 
     `precision: int8`, and from what the file was made. `preset`: `performance` has ranges around zero alone, `mixed`
     wherever the activations lie. Raises SettingsError, ImportError if NNCF is not installed.
     """
-    # Importing NNCF sends a message to its makers; without this package it cannot.
-    sys.modules.setdefault("openvino_telemetry", cast(Any, None))
     import nncf
     import onnx
 
