@@ -52,7 +52,7 @@ $(DEMO_STAMP): requirements/uv.txt requirements/demo.txt pyproject.toml
 	$(call install,$(DEMO_VENV),requirements/demo.txt)
 
 lock: venv  ## resolve requirements/*.txt again (UPGRADE=1 takes newer versions)
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra openvino --extra onnx --extra quantize --extra torch --extra otel --extra demo --extra dev -o requirements/all.txt pyproject.toml
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra openvino --extra onnx --extra quantize --extra torch --extra otel --extra audit --extra demo --extra dev -o requirements/all.txt pyproject.toml
 	$(LOCK) --extra openvino --constraint requirements/all.txt -o requirements/light.txt pyproject.toml
 	printf 'setuptools\ntestcontainers' | $(LOCK) --extra demo --constraint requirements/all.txt -o requirements/demo.txt pyproject.toml -
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) -o requirements/uv.txt -

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands import (
+    audit,
     config,
     deadletters,
     demo,
@@ -35,6 +36,7 @@ app.command()(doctor.doctor)
 app.command()(status.status)
 app.add_typer(results.app)
 app.add_typer(deadletters.app)
+app.add_typer(audit.app)
 app.add_typer(config.app)
 app.command()(detect.detect)
 app.command()(plan.plan)

@@ -5,12 +5,11 @@ import logging
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Protocol, Self
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from consumer.errors import SettingsError
-from consumer.metrics import Metrics
 from consumer.settings import HttpSettings
 
 logger = logging.getLogger(__name__)
@@ -19,10 +18,19 @@ CLOSE_POLL = 0.05  # seconds that closing the server may take
 STALL = 60.0  # seconds without a turn of the loop after which the process is no longer alive
 
 
+class Numbers(Protocol):
+    """What a process counts; both kinds have these two."""
+
+    @property
+    def registry(self) -> CollectorRegistry: ...
+    @property
+    def ready(self) -> Gauge: ...
+
+
 class Health:
     """What the checks say: a reason while red, None while green. Written from any thread."""
 
-    def __init__(self, metrics: Metrics, checks: tuple[str, ...]) -> None:
+    def __init__(self, metrics: Numbers, checks: tuple[str, ...]) -> None:
         self._reasons: dict[str, str | None] = dict.fromkeys(checks, "starting")
         self._last_turn: float | None = None
         metrics.ready.set_function(lambda: self.is_ready)
@@ -59,7 +67,7 @@ class Health:
 class HealthServer:
     """Serves the pages from a thread of its own, named `http`, while the `with` lasts."""
 
-    def __init__(self, settings: HttpSettings, health: Health, metrics: Metrics) -> None:
+    def __init__(self, settings: HttpSettings, health: Health, metrics: Numbers) -> None:
         try:
             self._server = ThreadingHTTPServer((settings.host, settings.port), _pages(health, metrics))
         except OSError as error:
@@ -79,7 +87,7 @@ class HealthServer:
         self._server.server_close()
 
 
-def _pages(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
+def _pages(health: Health, metrics: Numbers) -> type[BaseHTTPRequestHandler]:
     class Pages(BaseHTTPRequestHandler):
         server_version = "consumer"
         timeout = 10.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ByteSize
+from pydantic import ByteSize, SecretStr
 
 from consumer.settings import PREFIX, Settings, Sources, load, read_sources
 
@@ -84,7 +84,7 @@ def _variable(keys: tuple[str, ...], names: Mapping[str, Any]) -> str:
 
 
 def _shown(keys: tuple[str, ...], value: Any) -> Any:
-    if keys[:2] == ("kafka", "extra") and _is_secret(keys[-1]):
+    if isinstance(value, SecretStr) or (keys[:2] == ("kafka", "extra") and _is_secret(keys[-1])):
         return HIDDEN
     if isinstance(value, str | Path):
         return _USERINFO.sub(f"{HIDDEN}@", str(value))

@@ -66,7 +66,7 @@ def read_dead_letter(record: Record) -> DeadLetterView:
     topic = _required(_text, record, f"{CONNECT_PREFIX}topic")
     partition = _required(_number, record, f"{CONNECT_PREFIX}partition")
     offset = _required(_number, record, f"{CONNECT_PREFIX}offset")
-    index = _lenient(record, JOB_INDEX_HEADER)
+    index = stated_index(record)
     return DeadLetterView(
         record=record,
         source=Source(topic, partition, offset, index or 0, record.timestamp_ms),
@@ -80,6 +80,11 @@ def read_dead_letter(record: Record) -> DeadLetterView:
         redriven=_lenient(record, f"{REDRIVEN_PREFIX}count") or 0,
         is_complete=record.header(f"{ORIGINAL_PREFIX}omitted") is None or record.value is not None,
     )
+
+
+def stated_index(record: Record) -> int | None:
+    """Which job of its record it says it is, by the header that a dead letter of several jobs keeps."""
+    return _lenient(record, JOB_INDEX_HEADER)
 
 
 def _required(read: Callable[[Record, str], T | None], record: Record, name: str) -> T:

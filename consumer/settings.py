@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -155,6 +164,33 @@ class DeliverySettings(Section):
     drain_timeout: PositiveSeconds = 8.0
 
 
+class AuditSettings(Section):
+    bucket: Text | None = None
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._=-]+(/[A-Za-z0-9._=-]+)*$")] = "audit/v1"
+    group_id: Text | None = None
+    max_rows: Count = 100_000
+    max_bytes: Size = ByteSize(64 * 2**20)
+    max_age: PositiveSeconds = 300.0
+    max_buffered_bytes: Size = ByteSize(256 * 2**20)
+    encryption: Literal["bucket", "AES256", "aws:kms"] = "bucket"
+    kms_key_id: Text | None = None
+    object_lock: Literal["none", "GOVERNANCE", "COMPLIANCE"] = "none"
+    retention_days: Count | None = None
+    signing_key: SecretStr | None = None
+    signing_key_file: Path | None = None
+    public_key: Text | None = None
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "AuditSettings":
+        if (self.object_lock == "none") != (self.retention_days is None):
+            raise ValueError("object_lock and retention_days go together: set both or none")
+        if self.kms_key_id is not None and self.encryption != "aws:kms":
+            raise ValueError("kms_key_id needs encryption: aws:kms")
+        if self.signing_key is not None and self.signing_key_file is not None:
+            raise ValueError("signing_key and signing_key_file are both set: one of them")
+        return self
+
+
 class HttpSettings(Section):
     host: Text = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -184,6 +220,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
+    audit: AuditSettings = AuditSettings()
     http: HttpSettings = HttpSettings()
     logging: LoggingSettings = LoggingSettings()
 

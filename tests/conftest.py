@@ -41,6 +41,7 @@ class StartConsumer(Protocol):
         name: str = "consumer",
         environment: dict[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        command: tuple[str, ...] = ("run",),
     ) -> ConsumerProcess: ...
 
 
@@ -123,7 +124,7 @@ def topics(request: pytest.FixtureRequest) -> Iterator[CreateTopics]:
 
 @pytest.fixture
 def start_consumer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartConsumer]:
-    """Start `consumer run` processes; the log of each is part of the report of a failed test."""
+    """Start `consumer run` processes, or those of another command; the log of each is part of the report of a failed test."""
     processes = request.node.stash.setdefault(_LOGS, [])
     with ExitStack() as stack:
 
@@ -133,8 +134,11 @@ def start_consumer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S
             name: str = "consumer",
             environment: dict[str, str] | None = None,
             arguments: tuple[str, ...] = (),
+            command: tuple[str, ...] = ("run",),
         ) -> ConsumerProcess:
-            process = ConsumerProcess(tmp_path, settings, name=name, environment=environment, arguments=arguments)
+            process = ConsumerProcess(
+                tmp_path, settings, name=name, environment=environment, arguments=arguments, command=command
+            )
             processes.append(process)
             return stack.enter_context(process)
 

@@ -32,6 +32,8 @@ DEAD_LETTER_MARGIN = 64 * 1024  # a dead letter is the job and the headers that 
 SINGLE_TIMEOUT = 0.1
 SINGLES = 8  # together they may block the loop for as long as one call may
 
+_KEYS = ("jobs", "results", "dead_letters")
+_NEEDS = {"jobs": "READ", "results": "WRITE", "dead_letters": "WRITE"}
 _MOCK_CLUSTER = "mockCluster"  # how the id of librdkafka's own begins: it has no controller to be asked for limits
 
 MAY_NOT_ASK = frozenset({*MISSING_ACL, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
@@ -67,7 +69,7 @@ def read_topics(settings: Settings, *, timeout: float) -> Topics:
 
     metadata = ask_metadata(settings, admin, refusals, timeout=timeout)
     if not is_mock(metadata):
-        _refuse_missing_rights(settings, ask_topic_rights(admin, names, timeout=timeout))
+        _refuse_missing_rights(settings, ask_topic_rights(admin, names, timeout=timeout), _NEEDS)
     partitions = _partition_counts(settings, metadata)
     sizes = size_limits(admin, names, metadata, timeout=timeout)
     if not is_mock(metadata):
@@ -84,6 +86,17 @@ def read_topics(settings: Settings, *, timeout: float) -> Topics:
         max_result_bytes=sizes[results] or DEFAULT_MAX_MESSAGE_BYTES,
         max_dead_letter_bytes=sizes[dead_letters] or DEFAULT_MAX_MESSAGE_BYTES,
     )
+
+
+def check_readable(settings: Settings, *, timeout: float) -> None:
+    """Whether all three topics are there and may be read, as an auditor does. Raises as `read_topics` does."""
+    refusals: list[KafkaError] = []
+    admin = make(AdminClient, admin_properties(settings) | {"error_cb": refusals.append})
+    metadata = ask_metadata(settings, admin, refusals, timeout=timeout)
+    names = list(_partition_counts(settings, metadata))
+    if not is_mock(metadata):
+        rights = ask_topic_rights(admin, names, timeout=timeout)
+        _refuse_missing_rights(settings, rights, dict.fromkeys(_KEYS, "READ"))
 
 
 class Committed(NamedTuple):
@@ -194,10 +207,10 @@ def ask_metadata(
         raise no_answer(settings, refusals, error.args[0]) from error
 
 
-def _refuse_missing_rights(settings: Settings, rights: Mapping[str, Rights | None]) -> None:
+def _refuse_missing_rights(settings: Settings, rights: Mapping[str, Rights | None], needs: Mapping[str, str]) -> None:
     """Looked at beforehand, since what may not be read is refused to a member only, and what may not be written only
     when the first outcome is there. A topic that may not even be seen is left out of the metadata, as a missing one."""
-    for key, need in {"jobs": "READ", "results": "WRITE", "dead_letters": "WRITE"}.items():
+    for key, need in needs.items():
         name = getattr(settings.topics, key)
         granted = rights.get(name)
         if granted is not None and need not in granted:
@@ -211,7 +224,7 @@ def _refuse_missing_rights(settings: Settings, rights: Mapping[str, Rights | Non
 def _partition_counts(settings: Settings, metadata: ClusterMetadata) -> dict[str, int]:
     servers = settings.kafka.bootstrap_servers
     counts = {}
-    for key in ("jobs", "results", "dead_letters"):
+    for key in _KEYS:
         name = getattr(settings.topics, key)
         topic = metadata.topics.get(name)
         trouble: KafkaError | None = topic.error if topic else None

@@ -22,7 +22,7 @@ LISTENING = "http is listening"  # the message of the log line that names the po
 
 
 class ConsumerProcess:
-    """`python -m consumer run` with its own settings file, log and HTTP port.
+    """`python -m consumer run`, or another command that runs, with its own settings file, log and HTTP port.
 
     It starts in `with` or by `start()`, and is killed at the latest when the `with` block ends.
     """
@@ -35,12 +35,14 @@ class ConsumerProcess:
         name: str = "consumer",
         environment: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        command: tuple[str, ...] = ("run",),
     ) -> None:
         self.name = name
         self.log_file = folder / f"{name}.log"
         self._settings_file = folder / f"{name}.yaml"
         self._environment = {**_clean_environment(), **(environment or {})}
         self._arguments = arguments
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         http_settings = {"http": {"port": 0}, "logging": {"format": "json"}}
         self._settings_file.write_text(yaml.safe_dump({**http_settings, **settings}))
@@ -59,7 +61,7 @@ class ConsumerProcess:
             sys.executable,
             "-m",
             "consumer",
-            "run",
+            *self._command,
             "--settings",
             self._settings_file,
             *self._arguments,
