@@ -124,7 +124,7 @@ def topics(request: pytest.FixtureRequest) -> Iterator[CreateTopics]:
 
 @pytest.fixture
 def start_consumer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartConsumer]:
-    """Start `consumer run` processes, or those of another command; the log of each is part of the report of a failed test."""
+    """Start `consumer run` processes, or others; the log of each is part of the report of a failed test."""
     processes = request.node.stash.setdefault(_LOGS, [])
     with ExitStack() as stack:
 

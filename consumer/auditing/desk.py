@@ -89,8 +89,7 @@ class Desk:
 
     def _drop(self, partitions: list[int]) -> None:
         for partition in partitions:
-            if (line := self.lines.pop(partition, None)) is not None:
-                line.is_dropped = True
+            self.lines.pop(partition, None)
             self._scribe.forget(self.topic, partition)
             for gauge in (self._metrics.lag_jobs, self._metrics.lag_seconds):
                 gauge.remove(self.topic, str(partition))

@@ -19,7 +19,6 @@ class Line:
         self.begin = begin
         self.records: list[Record] = []
         self.bytes = 0
-        self.is_dropped = False
         self.is_joined = False
         """Whether it is known how this goes on from the files that are there."""
         self._since: float | None = None

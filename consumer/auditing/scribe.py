@@ -9,18 +9,26 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Protocol
 
-from consumer.audit.library import Library
+from consumer.audit.library import Library, Shelf
 from consumer.audit.manifest import File, Manifest, NotAManifest, Signer, begun, extended, read_manifest, to_json
 from consumer.audit.names import Folder, clamped, day_of, file_name
 from consumer.audit.parquet import Extent, NotAnAuditFile, read_extent, timestamp_at, to_parquet
 from consumer.audit.rows import Kind
 from consumer.errors import CheckFailed
-from consumer.images.shelf import S3Shelf
 from consumer.messages import Record
 from consumer.settings import AuditSettings
 
 logger = logging.getLogger(__name__)
+
+
+class WritableShelf(Shelf, Protocol):
+    """Where audit objects are written, see images/shelf.py."""
+
+    def read_tagged(self, path: str) -> tuple[bytes, str] | None: ...
+    def create(self, path: str, content: bytes, settings: AuditSettings) -> bool: ...
+    def replace(self, path: str, content: bytes, settings: AuditSettings, *, etag: str | None) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Scribe:
     """Writes the files of any partition. Raises Unavailable or SettingsError where the store does not take them, and
     CheckFailed where what is there is no part of this log."""
 
-    def __init__(self, shelf: S3Shelf, settings: AuditSettings, signer: Signer | None, *, writer: str) -> None:
+    def __init__(self, shelf: WritableShelf, settings: AuditSettings, signer: Signer | None, *, writer: str) -> None:
         self._shelf = shelf
         self._library = Library(shelf)
         self._settings = settings
