@@ -7,8 +7,9 @@ is met there. Offsets are committed after the file and its manifest.
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from consumer.auditing.desk import Desk
 from consumer.auditing.line import Line
@@ -16,7 +17,7 @@ from consumer.auditing.metrics import AuditMetrics
 from consumer.auditing.scribe import Scribe
 from consumer.errors import SettingsError, Unavailable
 from consumer.health import Health
-from consumer.kafka.source import Source
+from consumer.messages import Record
 from consumer.retry import delays
 from consumer.settings import Settings
 
@@ -29,6 +30,30 @@ PAUSE = 0.02
 COMMIT_TIME = 5.0  # seconds that the group may take to answer the last commit
 
 Ends = Mapping[str, Mapping[int, int]]
+
+
+class Source(Protocol):
+    """The partitions of one topic that are ours, see kafka/source.py."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def is_member(self) -> bool: ...
+    @property
+    def owned(self) -> frozenset[int]: ...
+    @property
+    def broker_trouble(self) -> str | None: ...
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def poll(self, count: int) -> list[Record]: ...
+    def pump(self) -> list[Record]: ...
+    def pause(self, partitions: Iterable[int]) -> None: ...
+    def resume(self, partitions: Iterable[int]) -> None: ...
+    def position(self, partition: int) -> int | None: ...
+    def high(self, partition: int) -> int | None: ...
+    def committed(self, partitions: list[int]) -> dict[int, int | None]: ...
+    def commit(self, offsets: dict[int, int]) -> None: ...
+    def commit_answer(self, offsets: dict[int, int]) -> object | None: ...
 
 
 @dataclass(slots=True)

@@ -106,3 +106,21 @@ def test_what_is_revoked_is_dropped(shelf: MemoryShelf) -> None:
 
     assert (one.lines, one.bytes) == ({}, 0)
     assert Folder(JOBS, START.date(), 0).file(10) not in shelf.content
+
+
+def test_a_partition_that_comes_back_is_looked_up_anew(shelf: MemoryShelf) -> None:
+    """Meanwhile its other owner wrote ten more."""
+    one = desk(shelf)
+    one.placed(0, 10, "")
+    one.take(records(10, 12))
+    one.join(0, one.lines[0])
+    one.lost([0])
+    other = Scribe(shelf, AuditSettings(), None, writer="other")
+    other.join(JOBS, 0, None)
+    other.write(JOB_ROWS, 10, records(10, 20))
+
+    one.placed(0, 10, "")
+    one.take(records(10, 22))
+    one.join(0, one.lines[0])
+
+    assert one.lines[0].begin == 20
