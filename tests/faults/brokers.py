@@ -118,7 +118,7 @@ class DiskFull(_ClusterFault):
         disk.fill()
         try:
             wait_until(
-                lambda: node not in cluster.running or places.led_by(node) == [] or world.over.is_set(),
+                lambda: node not in cluster.running or places.leads_nothing(node) or world.over.is_set(),
                 within=DOWN_WITHIN,
                 what=f"node {node} leads nothing any more",
             )

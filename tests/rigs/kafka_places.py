@@ -41,6 +41,13 @@ class Places:
             if partition.leader == node + 1
         ]
 
+    def leads_nothing(self, node: int) -> bool:
+        """Whether it is known to lead nothing: a node that is ill may keep its cluster from answering."""
+        try:
+            return not self.led_by(node)
+        except KafkaException:
+            return False
+
     def wait_in_sync(self, *, within: float = 60) -> None:
         """Return when every partition has a leader and all its copies are in sync."""
         wait_until(self._is_in_sync, within=within, what=lambda: f"all copies are in sync, not {self._behind()}")
