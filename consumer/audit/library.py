@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from consumer.audit import columns
-from consumer.audit.manifest import Manifest, read_manifest
+from consumer.audit.manifest import Manifest, NotAManifest, read_manifest
 from consumer.audit.names import MANIFEST, Folder, first_offset_of, read_path
 from consumer.audit.parquet import Extent, read_extent
 
@@ -95,14 +95,19 @@ class Library:
         return sorted(found, key=lambda file: (file.folder.partition, file.first_offset, file.path))
 
     def manifests(
-        self, topic: str, *, since: datetime | None = None, until: datetime | None = None
+        self, topic: str, *, since: datetime | None = None, until: datetime | None = None, strict: bool = True
     ) -> Iterator[tuple[Folder, Manifest]]:
-        """By day and partition. Raises NotAManifest for one that cannot be read."""
+        """By day and partition. One that cannot be read raises NotAManifest, or is left out where not `strict`."""
         for day in self.days(topic, since=since, until=until):
             for path, _ in self.shelf.objects(f"{_TOPIC}{topic}/{_DATE}{day.isoformat()}"):
                 known = read_path(path)
-                if known is not None and known[1] == MANIFEST and (content := self.shelf.read(path)) is not None:
+                if known is None or known[1] != MANIFEST or (content := self.shelf.read(path)) is None:
+                    continue
+                try:
                     yield known[0], read_manifest(content)
+                except NotAManifest:
+                    if strict:
+                        raise
 
     def extent(self, file: AuditFile) -> Extent:
         """Which offsets it says that it covers; only its end is read. Raises NotAnAuditFile."""

@@ -9,6 +9,10 @@ from typing import Annotated
 import typer
 
 from consumer import logs
+from consumer.commands.audit_diff import diff
+from consumer.commands.audit_reconcile import reconcile
+from consumer.commands.audit_replay import replay
+from consumer.commands.audit_verify import verify
 from consumer.errors import SettingsError
 from consumer.settings import LoggingSettings, load
 
@@ -56,3 +60,7 @@ def run(
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)
+
+
+for command in (reconcile, verify, replay, diff):
+    app.command()(command)

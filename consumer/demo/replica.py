@@ -1,4 +1,4 @@
-"""How does a `consumer run` of the demo start, tell what it does, and end?"""
+"""How does a process of the demo start, tell what it does, and end?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,14 +21,15 @@ _LEAVING_TIME = 15.0
 
 
 class Replica:
-    """One real consumer process with its own settings file; use it in a `with`, which ends it."""
+    """One real process with its own settings file: a consumer, or what else `command` says. Use it in a `with`, which
+    ends it."""
 
-    def __init__(self, name: str, settings: Path, *, log: Path) -> None:
+    def __init__(self, name: str, settings: Path, *, log: Path, command: Sequence[str] = ("run",)) -> None:
         self.name = name
         self._log = log
         self._port: int | None = None
-        command: list[str | Path] = [sys.executable, "-m", "consumer", "run", "--settings", settings]
-        self._process: subprocess.Popen[bytes] = spawn(command, log=log)
+        line: list[str | Path] = [sys.executable, "-m", "consumer", *command, "--settings", settings]
+        self._process: subprocess.Popen[bytes] = spawn(line, log=log)
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +51,13 @@ class Replica:
         if code is not None:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
             raise CheckFailed(f"{self.name} ended {how}; its log ends: {self._last_words()}")
+
+    def has_done(self) -> bool:
+        """Say whether it has ended with 0. Raises CheckFailed when it has ended in another way."""
+        if self._process.poll() == 0:
+            return True
+        self.check()
+        return False
 
     def is_ready(self) -> bool:
         """Say whether /readyz answers 200. Raises CheckFailed when it has ended."""

@@ -25,6 +25,7 @@ from consumer.kafka.publisher import Publisher, Refused
 from consumer.kafka.publisher import Report as Acknowledgement
 from consumer.kafka.reader import Reader
 from consumer.showcase.album import album
+from consumer.showcase.audited import audit
 from consumer.showcase.harvest import Harvest
 from consumer.showcase.surroundings import Surroundings, Wish, clearing, scratch, surround
 
@@ -77,6 +78,7 @@ def _run(plan: Plan, folder: Path, show: Show) -> Report:
             _wait_until_ready(replicas, show)
             harvest, seconds = _inspect(around, parts, bad, replicas, show)
             report = harvest.report(parts, bad, seconds=seconds, batches=_batches(replicas))
+            audit(around, folder, show)
             harvest.write_results(plan.out / "results.jsonl", list(parts))
             write_gallery(plan.out / "index.html", album(report, parts, harvest.results, subtitle=_announcement(plan)))
             show.tables(report)

@@ -89,11 +89,12 @@ def surround(wish: Wish, folder: Path) -> Iterator[Surroundings]:
         servers = wish.bootstrap_servers or stack.enter_context(embedded_broker(list(topics.values())))
         file = folder / "settings.yaml"
         endpoint = weed.endpoint_url if weed else wish.s3_endpoint
+        bucket, prefix = wish.bucket or BUCKET, f"{run}/" if wish.has_store else ""
         sections = _sections(wish, servers, topics, endpoint, group=run)
+        sections["audit"] = {"bucket": bucket, "prefix": f"{prefix}audit/v1"}
         file.write_text(yaml.safe_dump(sections, sort_keys=False), encoding="utf-8")
         settings = load(file)
         access = S3Access(settings.s3)
-        bucket, prefix = wish.bucket or BUCKET, f"{run}/" if wish.has_store else ""
         if wish.bootstrap_servers:
             stack.enter_context(temporary_topics(settings, partitions=PARTITIONS))
         if weed is not None:

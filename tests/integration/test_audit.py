@@ -1,6 +1,9 @@
 """`consumer audit run` on a real Kafka and a real S3: files that tile the offsets, whatever dies."""
 
 import base64
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +22,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consumer.audit.folder import FolderShelf
 from consumer.audit.library import AuditFile, Library
 from consumer.audit.manifest import Signer, is_signed_by
+from consumer.audit.reconcile import Asked, reconcile
+from consumer.audit.verify import Asked as Scope
+from consumer.audit.verify import verify
 from consumer.auditing.process import reading_of
 from consumer.demo.ports import free_port
 from consumer.kafka.topics import LogOffsets
 from consumer.settings import Settings
 from tests.conftest import CreateTopics, StartConsumer
 from tests.rigs.deadline import wait_until
+from tests.rigs.jobs import publish_mixed, put_pictures, settings_for
 from tests.rigs.kafka import Kafka
+from tests.rigs.kafka_jars import ROOT
 from tests.rigs.outcome_flow import Flow, publish_flow
 from tests.rigs.s3 import S3Server
 from tests.rigs.topics import Topics, create_topics, delete_topics
@@ -77,6 +85,15 @@ def assert_audited(library: Library, topics: Topics, flow: Flow) -> None:
         for folder, manifest in library.manifests(topic):
             names = [file.name for file in library.files(topic) if file.folder == folder]
             assert [entry.name for entry in manifest.files] == names
+    assert_proven(library, topics)
+
+
+def assert_proven(library: Library, topics: Topics) -> None:
+    told = reconcile(library, Asked(topics.jobs, topics.outcomes))
+    assert told.is_proven, told.findings
+    found = verify(library, Scope(tuple(library.topics())))
+    assert found.findings == []
+    assert found.pending == []
 
 
 def assert_tiled(library: Library, files: list[AuditFile]) -> None:
@@ -128,6 +145,44 @@ def test_auditors_killed_at_any_time_leave_files_that_tile_the_offsets(
     )
     assert last.wait(120) == 0
     assert_audited(fetched(s3, bucket, tmp_path / "audit"), made, flow)
+
+
+def test_what_consumers_did_is_proven_and_what_is_taken_away_is_named(
+    kafka: Kafka, s3: S3Server, bucket: str, topics: CreateTopics, start_consumer: StartConsumer, tmp_path: Path
+) -> None:
+    """The way that a person goes: consumers, an auditor, and the commands over the bucket."""
+    made = topics(partitions=2)
+    keys = put_pictures(s3, bucket)
+    settings = settings_for(made, s3, bucket, audit={"bucket": bucket, "max_rows": 40})
+    published = publish_mixed(made, bucket, keys, 200)
+    start = partial(start_consumer, environment=s3.environment, arguments=("--until-caught-up",))
+    assert start(settings).wait(90) == 0
+    assert start(settings, name="auditor", command=("audit", "run")).wait(90) == 0
+
+    def ask(command: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "consumer", "audit", command, "--settings", tmp_path / "auditor.yaml"],
+            cwd=tmp_path,
+            env={**os.environ, **s3.environment, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert ask("verify")[0] == 0
+    code, output = ask("reconcile")
+    assert code == 0, output
+    assert f"200 jobs in 200 records (0 events skipped), {200 - len(published.reasons)} results" in output
+
+    page = s3.client.list_objects_v2(Bucket=bucket, Prefix=f"audit/v1/topic={made.results}")
+    lost = next(entry["Key"] for entry in page["Contents"] if entry["Key"].endswith(".parquet"))
+    s3.client.delete_object(Bucket=bucket, Key=lost)
+
+    for command in ("verify", "reconcile"):
+        code, output = ask(command)
+        assert code == 1
+        assert lost.removeprefix("audit/v1/") in output
 
 
 def test_an_outage_of_the_store_only_makes_the_auditor_wait(

@@ -45,6 +45,7 @@ def publish_flow(topics: Topics, jobs: int, *, seed: int, per_transaction: int =
         if random.random() < 0.2:
             producer.begin_transaction()
             _produce(producer, topics, part[: len(part) // 2])
+            producer.flush(_SECONDS)  # else there may be no transaction yet that a broker could abort
             producer.abort_transaction(_SECONDS)
         producer.begin_transaction()
         _produce(producer, topics, part)

@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "leash": set(),
     **dict.fromkeys(ERRANDS, FOR_ERRANDS),
-    "showcase": FOR_ERRANDS | {"publishing"},  # the demo publishes as anybody does
+    "showcase": FOR_ERRANDS | {"auditing", "publishing"},  # the demo publishes and audits as anybody does
     "watching": FOR_ERRANDS | {"publishing"},  # and so does a redrive
     "spotcheck": FOR_ERRANDS | {"inspector", "station"},
     "planning": FOR_ERRANDS | {"checkup"},  # it counts memory as the doctor does
