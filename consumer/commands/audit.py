@@ -10,6 +10,7 @@ import typer
 
 from consumer import logs
 from consumer.commands.audit_diff import diff
+from consumer.commands.audit_query import query
 from consumer.commands.audit_reconcile import reconcile
 from consumer.commands.audit_replay import replay
 from consumer.commands.audit_verify import verify
@@ -62,5 +63,5 @@ def run(
     os._exit(code)
 
 
-for command in (reconcile, verify, replay, diff):
+for command in (query, reconcile, verify, replay, diff):
     app.command()(command)
