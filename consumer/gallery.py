@@ -8,7 +8,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,17 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Columns, stacked where there are several series (name, and a value for each label), coloured as the classes of
+    these names; with `is_list` a line for each label of the one series, its length the value."""
+
+    title: str
+    labels: tuple[str, ...]
+    series: tuple[tuple[str, tuple[int, ...]], ...]
+    is_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,9 @@ class Gallery:
     pictures: tuple[Picture, ...] = ()
     dead_letters: tuple[LostJob, ...] = ()
     tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    class_names: tuple[str, ...] = ()
+    """Of the charts, where no picture may show them."""
     footer: str = ""
 
 
@@ -131,7 +145,7 @@ def _embedded(content: Any) -> str:
 
 
 def _content(gallery: Gallery) -> dict[str, Any]:
-    class_names = _class_names(gallery.pictures)
+    class_names = _class_names(gallery)
     return {
         "title": gallery.title,
         "subtitle": gallery.subtitle,
@@ -143,15 +157,24 @@ def _content(gallery: Gallery) -> dict[str, Any]:
             for job in gallery.dead_letters
         ],
         "tables": [{"title": table.title, "header": table.header, "rows": table.rows} for table in gallery.tables],
+        "charts": [
+            {
+                "title": chart.title,
+                "labels": chart.labels,
+                "series": [{"name": name, "values": values} for name, values in chart.series],
+                "is_list": chart.is_list,
+            }
+            for chart in gallery.charts
+        ],
         "footer": gallery.footer,
     }
 
 
-def _class_names(pictures: Sequence[Picture]) -> list[str]:
+def _class_names(gallery: Gallery) -> list[str]:
     """Names in the order of the model's ids, then those that only the truth knows, by name."""
-    detected = {(found.class_id, found.class_name) for picture in pictures for found in picture.detections}
-    known = {drawn.class_name for picture in pictures for drawn in picture.truth or ()}
-    return list(dict.fromkeys([name for _, name in sorted(detected)] + sorted(known)))
+    detected = {(found.class_id, found.class_name) for picture in gallery.pictures for found in picture.detections}
+    known = {drawn.class_name for picture in gallery.pictures for drawn in picture.truth or ()}
+    return list(dict.fromkeys([name for _, name in sorted(detected)] + sorted(known) + list(gallery.class_names)))
 
 
 def _picture(picture: Picture, class_names: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from consumer.commands.audit_diff import diff
 from consumer.commands.audit_query import query
 from consumer.commands.audit_reconcile import reconcile
 from consumer.commands.audit_replay import replay
+from consumer.commands.audit_report import report
 from consumer.commands.audit_verify import verify
 from consumer.errors import SettingsError
 from consumer.settings import LoggingSettings, load
@@ -63,5 +64,5 @@ def run(
     os._exit(code)
 
 
-for command in (query, reconcile, verify, replay, diff):
+for command in (query, report, reconcile, verify, replay, diff):
     app.command()(command)

@@ -46,6 +46,7 @@ class Show:
 
     def files(self, folder: Path) -> None:
         self.say(f"page     {(folder / 'index.html').resolve()}")
+        self.say(f"audit    {(folder / 'audit.html').resolve()}")
         self.say(f"results  {(folder / 'results.jsonl').resolve()}")
 
     def _print(self, title: str, header: tuple[str, ...], rows: Rows, *, numbers: bool = True) -> None:

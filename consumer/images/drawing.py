@@ -34,6 +34,15 @@ def drawn(pixels: Pixels, detections: Sequence[Detection]) -> Pixels:
     return picture
 
 
+def shrunk(pixels: Pixels, longest: int) -> Pixels:
+    """The image with a longer side of `longest` pixels at the most, itself where it is small enough: uint8
+    [height, width, 3] BGR from the same."""
+    gain = longest / max(pixels.shape[:2])
+    height, width = (max(1, round(side * gain)) for side in pixels.shape[:2])
+    small = pixels if gain >= 1 else cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
 def encoded(picture: Pixels, suffix: str) -> bytes:
     """The bytes of an image file; `suffix` is `.jpg`, `.png` or another one that OpenCV writes."""
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY] if suffix.lower() in {".jpg", ".jpeg"} else []

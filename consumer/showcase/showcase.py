@@ -78,7 +78,7 @@ def _run(plan: Plan, folder: Path, show: Show) -> Report:
             _wait_until_ready(replicas, show)
             harvest, seconds = _inspect(around, parts, bad, replicas, show)
             report = harvest.report(parts, bad, seconds=seconds, batches=_batches(replicas))
-            audit(around, folder, show)
+            audit(around, folder, plan.out / "audit.html", show)
             harvest.write_results(plan.out / "results.jsonl", list(parts))
             write_gallery(plan.out / "index.html", album(report, parts, harvest.results, subtitle=_announcement(plan)))
             show.tables(report)

@@ -17,6 +17,7 @@ from consumer.demo.weed import Weed
 from consumer.errors import SettingsError
 from consumer.images.access import S3Access
 from consumer.images.bucket import create_bucket, delete_objects
+from consumer.images.listing import listed
 from consumer.images.upload import upload
 from consumer.kafka.embedded import PARTITIONS, embedded_broker
 from consumer.kafka.temporary import temporary_topics
@@ -107,12 +108,13 @@ def surround(wish: Wish, folder: Path) -> Iterator[Surroundings]:
 
 @contextlib.contextmanager
 def clearing(surroundings: Surroundings, wish: Wish, keys: list[str]) -> Iterator[None]:
-    """Leave nothing in a bucket that is not ours."""
+    """Leave nothing in a bucket that is not ours, nor what the auditor wrote there."""
     try:
         yield
     finally:
         if wish.has_store:
-            delete_objects(surroundings.access, surroundings.bucket, keys)
+            written = listed(surroundings.access, surroundings.bucket, f"{surroundings.settings.audit.prefix}/")
+            delete_objects(surroundings.access, surroundings.bucket, [*keys, *(one.key for one in written)])
 
 
 @contextlib.contextmanager

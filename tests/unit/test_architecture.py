@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": FOR_ERRANDS | {"checkup"},  # it counts memory as the doctor does
     **dict.fromkeys(ROOMS, FOR_ROOMS),
     "demo": FOR_ROOMS | {"leash"},  # its servers and consumers are processes
-    "audit": FOR_ROOMS | {"intake", "outcomes"},  # its rows are what these read
+    "audit": FOR_ROOMS | {"gallery", "intake", "outcomes"},  # its rows are what the latter two read
     "auditing": FOR_ERRANDS | {"health", "process", "publishing"},
     "kafka": FOR_ROOMS | {"custody", "ledger"},  # what it delivers is the ledger's entries
 }
@@ -87,7 +87,8 @@ DOORS: dict[str, frozenset[str]] = {
         ("torch", "torchvision", "ultralytics", "openvino", "onnx", "onnxruntime", "tensorrt", "nncf"), DETECTION
     ),
     "opentelemetry": frozenset({"spans"}),
-    **dict.fromkeys(("polars", "cryptography"), frozenset({"audit"})),
+    "cryptography": frozenset({"audit"}),
+    "polars": frozenset({"audit", "commands"}),  # commands name its errors, and the type of its rows
     "cv2": IMAGES | DETECTION | {"demo"},
 }
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.gallery import Fact, Gallery, LostJob, Picture, Table, Truth, render, write_gallery
+from consumer.gallery import Chart, Fact, Gallery, LostJob, Picture, Table, Truth, render, write_gallery
 from consumer.messages import Detection
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
@@ -102,6 +102,8 @@ def saying(words: str) -> Gallery:
         pictures=(told,),
         dead_letters=(LostJob(words, words, words, words),),
         tables=(Table(words, (words,), ((words,),)),),
+        charts=(Chart(words, (words,), ((words, (1,)),)), Chart(words, (words,), ((words, (1,)),), is_list=True)),
+        class_names=(words,),
         footer=words,
     )
 
@@ -117,6 +119,8 @@ def test_what_is_put_in_comes_out_of_the_page() -> None:
         ),
         dead_letters=(LostJob("image_not_found", "NoSuchKey", "s3://parts/c.jpg", "inspection.jobs/3/17"),),
         tables=(Table("Defects", ("class", "drawn"), (("dent", "12"), ("scratch", "9"))),),
+        charts=(Chart("Over time", ("Monday", "Tuesday"), (("dent", (3, 4)), ("hole", (0, 1)))),),
+        class_names=("dent", "hole"),
         footer="seed 7",
     )
 
@@ -124,7 +128,7 @@ def test_what_is_put_in_comes_out_of_the_page() -> None:
         "title": "Run 7",
         "subtitle": "two parts",
         "facts": [{"label": "Images per second", "value": "31.4", "note": "on 2 cores"}],
-        "classes": ["scratch", "dent", "stain"],
+        "classes": ["scratch", "dent", "stain", "hole"],
         "pictures": [
             {
                 "image": "data:image/jpeg;base64," + base64.b64encode(JPEG).decode(),
@@ -156,6 +160,14 @@ def test_what_is_put_in_comes_out_of_the_page() -> None:
             }
         ],
         "tables": [{"title": "Defects", "header": ["class", "drawn"], "rows": [["dent", "12"], ["scratch", "9"]]}],
+        "charts": [
+            {
+                "title": "Over time",
+                "labels": ["Monday", "Tuesday"],
+                "series": [{"name": "dent", "values": [3, 4]}, {"name": "hole", "values": [0, 1]}],
+                "is_list": False,
+            }
+        ],
         "footer": "seed 7",
     }
 
