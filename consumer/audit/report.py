@@ -98,10 +98,11 @@ def shown(rows: pl.LazyFrame, pick: Pick, count: int) -> list[Shown]:
         (row["topic"], row["partition"], row["offset"]): row
         for row in full.collect(engine="streaming").iter_rows(named=True)
     }
-    return [_shown(found[key]) for key in wanted.drop("_order").iter_rows() if key in found]
+    return [shown_of(found[key]) for key in wanted.drop("_order").iter_rows() if key in found]
 
 
-def _shown(row: dict[str, Any]) -> Shown:
+def shown_of(row: dict[str, Any]) -> Shown:
+    """Of a row of a result."""
     return Shown(
         image=ImageReference(row["bucket"], row["key"], row["version_id"]),
         sha256=row["sha256"],

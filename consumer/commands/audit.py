@@ -10,6 +10,8 @@ import typer
 
 from consumer import logs
 from consumer.commands.audit_diff import diff
+from consumer.commands.audit_explain import explain
+from consumer.commands.audit_export import export
 from consumer.commands.audit_query import query
 from consumer.commands.audit_reconcile import reconcile
 from consumer.commands.audit_replay import replay
@@ -64,5 +66,5 @@ def run(
     os._exit(code)
 
 
-for command in (query, report, reconcile, verify, replay, diff):
+for command in (query, explain, report, reconcile, verify, replay, diff, export):
     app.command()(command)

@@ -16,6 +16,7 @@ from consumer.audit.rows import dead_letter_rows, job_rows, result_rows
 from consumer.messages import (
     DeadLetter,
     Detection,
+    ImageReference,
     InspectedImage,
     Job,
     Message,
@@ -52,17 +53,25 @@ def a_job_record(
     return Record(topic, partition, offset, _ms(at), f"line-{partition}".encode(), value.encode())
 
 
-def a_result_of(job: Record, *, detections: Iterable[Detection] | None = None, index: int = 0) -> Message:
+def a_result_of(
+    job: Record,
+    *,
+    detections: Iterable[Detection] | None = None,
+    index: int = 0,
+    image: ImageReference | None = None,
+    sha256: str | None = None,
+) -> Message:
     """What a consumer would produce for this job; without `detections` they follow from the offset."""
     from consumer.intake import contents_of
 
     one: Job = contents_of(job).jobs[index]
-    digest = hashlib.sha256(one.image.uri.encode()).hexdigest()
+    image = image or one.image
+    digest = sha256 or hashlib.sha256(image.uri.encode()).hexdigest()
     parameters = Parameters(0.25, 0.7, 300)
     body = ResultMessage(
         schema="inspection.result/1",
         job_id=one.job_id,
-        image=InspectedImage(one.image.bucket, one.image.key, None, f'"{digest[:32]}"', digest, 71_000, 640, 480),
+        image=InspectedImage(image.bucket, image.key, None, f'"{digest[:32]}"', digest, 71_000, 640, 480),
         model=MODEL,
         detections=tuple(_detections(job.offset) if detections is None else detections),
         parameters=parameters,

@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": WIRE | {"parsing"},
     "seaweedfs": WIRE | {"events"},
     "parsing": {"errors"},
+    "probe": set(),  # it runs every few seconds beside the consumer
     "gallery": WIRE,
     "guard": WIRE,
     "batcher": {"errors"},

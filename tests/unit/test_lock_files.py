@@ -13,8 +13,8 @@ def pins(lock: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9._-]+)==([^ \\]+)", lock.read_text(), flags=re.MULTILINE))
 
 
-def test_there_are_lock_files_for_all_for_light_and_for_uv() -> None:
-    assert [lock.stem for lock in LOCKS] == ["all", "demo", "light", "uv"]
+def test_there_are_lock_files_for_each_way_of_installing() -> None:
+    assert [lock.stem for lock in LOCKS] == ["all", "build", "cpu", "cuda", "demo", "light", "uv"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -38,6 +38,14 @@ def test_the_light_installation_is_a_part_of_the_demo_and_that_of_the_whole_one(
     assert light < demo < everything
 
 
-@pytest.mark.parametrize("name", ["light", "demo"])
+@pytest.mark.parametrize("name", ["light", "demo", "cpu"])
 def test_the_light_installations_have_nothing_of_torch_or_ultralytics(name: str) -> None:
     assert [pin for pin in pins(REQUIREMENTS / f"{name}.txt") if re.match("torch|ultralytics|nvidia", pin)] == []
+
+
+def test_the_images_have_what_was_tested() -> None:
+    everything = pins(REQUIREMENTS / "all.txt").items()
+
+    assert [
+        name for name in ("build", "cpu", "cuda") if not pins(REQUIREMENTS / f"{name}.txt").items() < everything
+    ] == []

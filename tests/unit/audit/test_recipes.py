@@ -90,7 +90,7 @@ def test_polars_counts_a_day_and_reads_no_other(audit: Path, day_alone: Path) ->
 
     for folder in (audit, day_alone):
         names: dict[str, Any] = {}
-        exec(recipe.replace(PLACE, str(folder)), names)  # noqa: S102  # a text of our own page
+        exec(recipe.replace(PLACE, str(folder)), names)  # a text of our own page
         assert names["found"].rows() == found_on(DAY, audit)
 
 

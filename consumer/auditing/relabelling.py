@@ -1,0 +1,56 @@
+"""How do images leave the store for a dataset, each with the very bytes that were inspected?"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from consumer.audit.export import FORMATS, class_names, file_name
+from consumer.audit.report import Shown
+from consumer.errors import CheckFailed, Rejected, SettingsError, Unavailable
+from consumer.images.formats import kind_of
+from consumer.images.store import ImageStore
+from consumer.settings import Settings
+
+_TIMEOUT = 60.0
+
+
+def export(results: Iterable[Shown], folder: Path, format_: str, settings: Settings) -> Iterator[str | None]:
+    """Write the dataset into an empty or new folder; for each image None when it is in, or why it is left out.
+
+    Raises SettingsError for a folder that has something in it, CheckFailed where it cannot be written or classes
+    contradict each other, Unavailable where the store does not answer.
+    """
+    known = list(results)
+    dataset = FORMATS[format_](folder, class_names(known))
+    images = folder / "images"
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise SettingsError(f"folder {folder} has something in it: name an empty or a new one")
+        images.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckFailed(f"folder {folder} cannot be made: {error.strerror}") from error
+    limits = settings.images.model_copy(update={"allowed_buckets": ("*",)})
+    store = ImageStore(settings.s3, limits)
+    for one in known:
+        try:
+            content = _inspected(one, store)
+        except Rejected as rejection:
+            yield f"{one.image.uri}: {rejection.reason}"
+            continue
+        kind = kind_of(content)
+        name = file_name(one, kind.name if kind else "")
+        (images / name).write_bytes(content)
+        dataset.add(one, name)
+        yield None
+    dataset.close()
+
+
+def _inspected(one: Shown, store: ImageStore) -> bytes:
+    try:
+        found = store.fetch(one.image, reserve=lambda _: None, timeout=_TIMEOUT)
+    except Unavailable as error:
+        if error.code == "NoSuchBucket":
+            raise Rejected("image_not_found", str(error), stage="fetch") from error
+        raise
+    if found.sha256 != one.sha256:
+        raise Rejected("image_changed", f"image {one.image.uri} has other bytes now", stage="fetch")
+    return found.content
