@@ -105,4 +105,4 @@ class Lineage:
 
     def _manifest(self, day: str) -> str:
         """Where a manifest of that day lies; the day is what a file says, and may be anything."""
-        return f"topic={self.topic}/date={day}/partition={self.partition}/manifest.json"
+        return f"topic={self.topic}/date={day}/partition={self.partition}/_manifest.json"

@@ -72,7 +72,7 @@ class Signature(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True, omit_defaults=True):
-    """`manifest.json` of a folder."""
+    """`_manifest.json` of a folder."""
 
     schema: Literal["inspection.audit-manifest/1"]
     topic: str

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"
 LAST_MS = 253_402_300_799_999  # the end of the year 9999: Kafka takes any number from a producer
 
 _NAME = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)\+(?P<partition>\d+)\+(?P<offset>\d{20})\.parquet")

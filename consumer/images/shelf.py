@@ -18,7 +18,7 @@ from consumer.settings import AuditSettings
 
 _NOT_MET = frozenset({404, 409, 412})  # If-Match on a missing object; two conditional writes at once; not met
 _TYPES = {"json": "application/json", "parquet": "application/vnd.apache.parquet"}
-_PROBE = "probe.json"
+_PROBE = "_probe.json"
 
 
 class S3Shelf:

@@ -14,7 +14,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 
 def test_there_are_lock_files_for_each_way_of_installing() -> None:
-    assert [lock.stem for lock in LOCKS] == ["all", "build", "cpu", "cuda", "demo", "light", "uv"]
+    assert [lock.stem for lock in LOCKS] == ["all", "auditor", "build", "cuda", "demo", "light", "uv"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -38,7 +38,7 @@ def test_the_light_installation_is_a_part_of_the_demo_and_that_of_the_whole_one(
     assert light < demo < everything
 
 
-@pytest.mark.parametrize("name", ["light", "demo", "cpu"])
+@pytest.mark.parametrize("name", ["light", "demo", "auditor"])
 def test_the_light_installations_have_nothing_of_torch_or_ultralytics(name: str) -> None:
     assert [pin for pin in pins(REQUIREMENTS / f"{name}.txt") if re.match("torch|ultralytics|nvidia", pin)] == []
 
@@ -47,5 +47,5 @@ def test_the_images_have_what_was_tested() -> None:
     everything = pins(REQUIREMENTS / "all.txt").items()
 
     assert [
-        name for name in ("build", "cpu", "cuda") if not pins(REQUIREMENTS / f"{name}.txt").items() < everything
+        name for name in ("auditor", "build", "cuda") if not pins(REQUIREMENTS / f"{name}.txt").items() < everything
     ] == []

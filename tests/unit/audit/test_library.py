@@ -135,4 +135,4 @@ def test_names_lead_to_offsets_and_back() -> None:
 )
 def test_other_objects_are_no_part_of_an_audit(path: str) -> None:
     assert read_path(path) is None
-    assert first_offset_of("manifest.json") is None
+    assert first_offset_of("_manifest.json") is None

@@ -143,7 +143,7 @@ def test_a_file_that_is_gone_is_named(audit: Path, topic: str, which: int) -> No
 def test_a_gap_is_named_without_manifests_too(audit: Path) -> None:
     first, second, third = files(audit, RESULTS)
     (audit / second.path).unlink()
-    for manifest in audit.rglob("manifest.json"):
+    for manifest in audit.rglob("_manifest.json"):
         manifest.unlink()
 
     told = ask(audit)

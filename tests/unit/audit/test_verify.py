@@ -80,16 +80,16 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def manifest_of(folder: Path) -> Manifest:
-    return read_manifest((folder / "manifest.json").read_bytes())
+    return read_manifest((folder / "_manifest.json").read_bytes())
 
 
 def rewrite(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
-    (folder / "manifest.json").write_bytes(to_json(change(manifest_of(folder))))
+    (folder / "_manifest.json").write_bytes(to_json(change(manifest_of(folder))))
 
 
 def rebuilt(manifest: Manifest, files: list[File], signer: Signer | None = None) -> Manifest:
     """With a chain and a signature that fit: what somebody does who knows how."""
-    at = read_path(f"topic={manifest.topic}/date={manifest.date}/partition={manifest.partition}/manifest.json")
+    at = read_path(f"topic={manifest.topic}/date={manifest.date}/partition={manifest.partition}/_manifest.json")
     assert at is not None
     new = msgspec.structs.replace(begun(at[0], after=None), previous=manifest.previous)
     for file in files:
@@ -151,7 +151,7 @@ def test_files_whose_times_fall_back_behind_midnight_are_no_finding(audit: Path)
     assert found(audit, "--write-heads", str(heads)) == []
     rewrite(middle, lambda manifest: rebuilt(manifest, [e.file for e in manifest.files[:-1]], SIGNER))
     moved.unlink()
-    assert found(audit, "--heads", str(heads)) == [("truncated_tail", f"{MIDDLE}/manifest.json")]
+    assert found(audit, "--heads", str(heads)) == [("truncated_tail", f"{MIDDLE}/_manifest.json")]
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -292,13 +292,13 @@ def test_no_byte_can_be_changed_unnoticed(audit: Path) -> None:
 def test_reordered_entries_are_named(audit: Path) -> None:
     rewrite(audit / MIDDLE, lambda manifest: with_entries(manifest, [0, 2, 1, 3, 4, 5, 6, 7]))
 
-    assert found(audit, key=None)[0] == ("reordered_entries", f"{MIDDLE}/manifest.json")
+    assert found(audit, key=None)[0] == ("reordered_entries", f"{MIDDLE}/_manifest.json")
 
 
 def test_a_doubled_entry_is_named(audit: Path) -> None:
     rewrite(audit / MIDDLE, lambda manifest: with_entries(manifest, [0, 1, 1, 2, 3, 4, 5, 6, 7]))
 
-    assert ("doubled_entry", f"{MIDDLE}/manifest.json") in found(audit, key=None)
+    assert ("doubled_entry", f"{MIDDLE}/_manifest.json") in found(audit, key=None)
 
 
 def test_an_entry_that_was_taken_out_with_its_file_is_named_with_its_offsets(audit: Path) -> None:
@@ -326,15 +326,15 @@ def test_an_entry_that_was_taken_out_with_its_file_is_named_with_its_offsets(aud
 def test_an_altered_manifest_is_named_without_any_key(audit: Path, change: Callable[[Manifest], Manifest]) -> None:
     rewrite(audit / MIDDLE, lambda manifest: msgspec.structs.replace(change(manifest), signature=None))
 
-    assert ("altered_manifest", f"{MIDDLE}/manifest.json") in found(audit, key=None)
+    assert ("altered_manifest", f"{MIDDLE}/_manifest.json") in found(audit, key=None)
 
 
 def test_a_manifest_that_is_none_is_named_once(audit: Path) -> None:
-    (audit / MIDDLE / "manifest.json").write_bytes(b"{}")
+    (audit / MIDDLE / "_manifest.json").write_bytes(b"{}")
 
     kinds = [finding for finding in found(audit) if finding[1].endswith(".json")]
 
-    assert kinds == [("altered_manifest", f"{MIDDLE}/manifest.json")]
+    assert kinds == [("altered_manifest", f"{MIDDLE}/_manifest.json")]
 
 
 def test_a_manifest_that_was_emptied_does_not_fit_the_next_day(audit: Path) -> None:
@@ -342,27 +342,27 @@ def test_a_manifest_that_was_emptied_does_not_fit_the_next_day(audit: Path) -> N
 
     kinds = found(audit, key=None)
 
-    assert ("broken_link", f"{MIDDLE.replace('03-02', '03-03')}/manifest.json") in kinds
+    assert ("broken_link", f"{MIDDLE.replace('03-02', '03-03')}/_manifest.json") in kinds
     assert [kind for kind, _ in kinds].count("added_file") == 8
 
 
 def test_a_removed_manifest_is_named_by_the_day_after_it(audit: Path) -> None:
-    (audit / MIDDLE / "manifest.json").unlink()
+    (audit / MIDDLE / "_manifest.json").unlink()
 
     assert sorted(kind for kind, _ in found(audit)) == ["gap", "removed_manifest"]
-    assert ("removed_manifest", f"{MIDDLE}/manifest.json") in found(audit)
+    assert ("removed_manifest", f"{MIDDLE}/_manifest.json") in found(audit)
 
 
 def test_a_removed_manifest_of_the_last_day_is_named_by_its_files(audit: Path) -> None:
-    (audit / LAST / "manifest.json").unlink()
+    (audit / LAST / "_manifest.json").unlink()
 
-    assert found(audit) == [("removed_manifest", f"{LAST}/manifest.json")]
+    assert found(audit) == [("removed_manifest", f"{LAST}/_manifest.json")]
 
 
 def test_a_day_that_was_removed_altogether_is_named(audit: Path) -> None:
     shutil.rmtree(audit / MIDDLE)
 
-    assert ("removed_manifest", f"{MIDDLE}/manifest.json") in found(audit)
+    assert ("removed_manifest", f"{MIDDLE}/_manifest.json") in found(audit)
 
 
 def test_the_first_days_may_have_expired_where_the_question_begins_later(audit: Path) -> None:
@@ -383,7 +383,7 @@ def test_a_day_that_was_written_anew_by_somebody_who_knows_how_does_not_fit_the_
 
     kinds = found(audit, key=None)
 
-    assert ("broken_link", f"{after}/manifest.json") in kinds
+    assert ("broken_link", f"{after}/_manifest.json") in kinds
     assert "gap" in [kind for kind, _ in kinds]
 
 
@@ -395,10 +395,10 @@ def test_a_partition_that_begins_anew_is_named(audit: Path) -> None:
         new = begun(Folder(RESULTS, START.date().replace(day=int(day[-1])), 0), after=previous)
         for entry in manifest_of(folder).files:
             new = extended(new, entry.file, None)
-        (folder / "manifest.json").write_bytes(to_json(new))
+        (folder / "_manifest.json").write_bytes(to_json(new))
         previous = new
 
-    assert found(audit, key=None) == [("broken_link", f"{MIDDLE}/manifest.json")]
+    assert found(audit, key=None) == [("broken_link", f"{MIDDLE}/_manifest.json")]
 
 
 @pytest.mark.parametrize("lie", ["end", "partition", "name"])
@@ -418,7 +418,7 @@ def test_entries_that_lie_about_their_files_are_named(audit: Path, lie: str) -> 
         file.rename(file.with_name(last.name))
     rewrite(audit / LAST, lambda manifest: rebuilt(manifest, [*others, last], SIGNER))
 
-    assert found(audit) == [("altered_manifest", f"{LAST}/manifest.json")]
+    assert found(audit) == [("altered_manifest", f"{LAST}/_manifest.json")]
 
 
 def test_offsets_that_two_files_cover_are_named(audit: Path) -> None:
@@ -440,7 +440,7 @@ def resigned(manifest: Manifest, signer: Signer | None) -> Manifest:
 def test_a_manifest_signed_by_another_key_is_named_where_the_right_one_is_known(audit: Path) -> None:
     rewrite(audit / LAST, lambda manifest: resigned(manifest, OTHER))
 
-    assert found(audit) == [("another_key", f"{LAST}/manifest.json")]
+    assert found(audit) == [("another_key", f"{LAST}/_manifest.json")]
     assert found(audit, key=None) == []
     assert found(audit, "--public-key", OTHER.public_key) == []  # keys may change: both are ours
     assert OTHER.public_key in run(audit).stderr
@@ -450,8 +450,8 @@ def test_a_wrong_signature_is_named_with_the_right_key_and_without_one(audit: Pa
     signature = manifest_of(audit / MIDDLE).signature
     rewrite(audit / LAST, lambda manifest: msgspec.structs.replace(manifest, signature=signature))
 
-    assert found(audit) == [("wrong_signature", f"{LAST}/manifest.json")]
-    assert found(audit, key=None) == [("wrong_signature", f"{LAST}/manifest.json")]
+    assert found(audit) == [("wrong_signature", f"{LAST}/_manifest.json")]
+    assert found(audit, key=None) == [("wrong_signature", f"{LAST}/_manifest.json")]
 
 
 def test_a_signature_of_another_key_that_names_ours_is_wrong(audit: Path) -> None:
@@ -463,7 +463,7 @@ def test_a_signature_of_another_key_that_names_ours_is_wrong(audit: Path) -> Non
 
     rewrite(audit / LAST, forged)
 
-    assert found(audit) == [("wrong_signature", f"{LAST}/manifest.json")]
+    assert found(audit) == [("wrong_signature", f"{LAST}/_manifest.json")]
 
 
 def test_a_key_that_is_none_in_a_manifest_is_a_wrong_signature(audit: Path) -> None:
@@ -475,14 +475,14 @@ def test_a_key_that_is_none_in_a_manifest_is_a_wrong_signature(audit: Path) -> N
 
     rewrite(audit / LAST, broken)
 
-    assert found(audit, key=None) == [("wrong_signature", f"{LAST}/manifest.json")]
+    assert found(audit, key=None) == [("wrong_signature", f"{LAST}/_manifest.json")]
 
 
 def test_a_missing_signature_is_named_where_one_is_asked_for(audit: Path) -> None:
     rewrite(audit / LAST, lambda manifest: resigned(manifest, None))
 
-    assert found(audit) == [("unsigned", f"{LAST}/manifest.json")]
-    assert found(audit, "--require-signature", key=None) == [("unsigned", f"{LAST}/manifest.json")]
+    assert found(audit) == [("unsigned", f"{LAST}/_manifest.json")]
+    assert found(audit, "--require-signature", key=None) == [("unsigned", f"{LAST}/_manifest.json")]
     assert found(audit, key=None) == []
     assert "1 of 18 manifests are not signed" in run(audit).stderr
 
@@ -493,27 +493,27 @@ def test_the_key_comes_from_a_file_or_the_settings(audit: Path, monkeypatch: pyt
     pem.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     rewrite(audit / LAST, lambda manifest: resigned(manifest, OTHER))
 
-    assert found(audit, "--public-key", str(pem), key=None) == [("another_key", f"{LAST}/manifest.json")]
+    assert found(audit, "--public-key", str(pem), key=None) == [("another_key", f"{LAST}/_manifest.json")]
     monkeypatch.setenv("CONSUMER__AUDIT__PUBLIC_KEY", SIGNER.public_key)
-    assert found(audit, key=None) == [("another_key", f"{LAST}/manifest.json")]
+    assert found(audit, key=None) == [("another_key", f"{LAST}/_manifest.json")]
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
 
 
 def test_a_rollback_to_an_older_signed_state_is_seen_by_heads_that_were_kept_apart(audit: Path) -> None:
-    older = (audit / LAST / "manifest.json").read_bytes()
+    older = (audit / LAST / "_manifest.json").read_bytes()
     rewrite(audit / LAST, lambda manifest: rebuilt(manifest, [e.file for e in manifest.files[:-1]], SIGNER))
-    older, newer = (audit / LAST / "manifest.json").read_bytes(), older
-    (audit / LAST / "manifest.json").write_bytes(newer)
+    older, newer = (audit / LAST / "_manifest.json").read_bytes(), older
+    (audit / LAST / "_manifest.json").write_bytes(newer)
     heads = str(audit.parent / "heads.json")
     assert found(audit, "--write-heads", heads) == []
-    (audit / LAST / "manifest.json").write_bytes(older)
+    (audit / LAST / "_manifest.json").write_bytes(older)
     files_of(audit / LAST)[-1].unlink()
 
     assert found(audit) == []  # it cannot be seen, and that is said:
     assert "cannot be seen" in run(audit).stderr
-    assert found(audit, "--heads", heads) == [("truncated_tail", f"{LAST}/manifest.json")]
+    assert found(audit, "--heads", heads) == [("truncated_tail", f"{LAST}/_manifest.json")]
 
 
 def test_last_days_and_whole_topics_that_are_gone_are_seen_by_heads(audit: Path) -> None:
@@ -524,16 +524,16 @@ def test_last_days_and_whole_topics_that_are_gone_are_seen_by_heads(audit: Path)
 
     assert found(audit) == []
     kinds = found(audit, "--heads", heads)
-    assert ("truncated_tail", f"{LAST}/manifest.json") in kinds
+    assert ("truncated_tail", f"{LAST}/_manifest.json") in kinds
     assert sum(f"topic={DEAD_LETTERS}/" in path for _, path in kinds) == 2
 
 
 def test_what_was_written_since_is_no_finding_and_other_topics_keep_their_heads(audit: Path) -> None:
     heads = audit.parent / "heads.json"
-    whole = (audit / LAST / "manifest.json").read_bytes()
+    whole = (audit / LAST / "_manifest.json").read_bytes()
     rewrite(audit / LAST, lambda manifest: rebuilt(manifest, [e.file for e in manifest.files[:-1]], SIGNER))
     assert found(audit, "--write-heads", str(heads)) == []
-    (audit / LAST / "manifest.json").write_bytes(whole)
+    (audit / LAST / "_manifest.json").write_bytes(whole)
 
     assert found(audit, "--heads", str(heads), "--write-heads", str(heads), "--topic", RESULTS) == []
 
@@ -565,7 +565,7 @@ def test_files_are_read_of_the_days_that_are_asked_for_and_manifests_of_all(audi
     ]
 
     rewrite(first, lambda manifest: with_entries(manifest, [1, 0]))
-    assert ("reordered_entries", f"{first.relative_to(audit)}/manifest.json") in found(audit, "--since", "2026-03-03")
+    assert ("reordered_entries", f"{first.relative_to(audit)}/_manifest.json") in found(audit, "--since", "2026-03-03")
 
 
 @pytest.mark.parametrize(
