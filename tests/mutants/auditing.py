@@ -10,6 +10,13 @@ SHELF = "consumer/images/shelf.py"
 ROWS = "consumer/audit/rows.py"
 
 AUDIT = "tests/integration/test_audit.py"
+COVERAGE = "consumer/audit/coverage.py"
+RECONCILE = "consumer/audit/reconcile.py"
+VERIFY = "consumer/audit/verify.py"
+SCRUTINY = "consumer/audit/scrutiny.py"
+
+TEST_RECONCILE = f"{UNIT}/audit/test_reconcile.py"
+TEST_VERIFY = f"{UNIT}/audit/test_verify.py"
 TEST_AUDITOR = f"{UNIT}/auditing/test_auditor.py"
 TEST_DESK = f"{UNIT}/auditing/test_desk.py"
 TEST_LINE = f"{UNIT}/auditing/test_line.py"
@@ -153,5 +160,47 @@ GUARDS_OF_AUDITING = (
         "a number that no column holds stops nothing",
         Edit(ROWS, "schema=schema, strict=False)", "schema=schema)"),
         *named(TEST_ROWS, "numbers_that_no_column_holds_are_null_and_stop_nothing"),
+    ),
+    without_broker(
+        "reconcile-rows-once",
+        "a row that lies there twice counts once",
+        Edit(RECONCILE, 'outcomes.unique(["lies_in", "lies_at", "lies"])', "outcomes"),
+        *named(TEST_RECONCILE, "a_doubled_file_is_an_overlap_and_its_rows_count_once"),
+    ),
+    without_broker(
+        "reconcile-index",
+        "each job of a record of several needs an outcome of its own",
+        Edit(RECONCILE, '_PLACE = ["offset", "index"]', '_PLACE = ["offset"]'),
+        *named(TEST_RECONCILE, "one_of_several_that_has_none_is_named_by_its_index"),
+    ),
+    without_broker(
+        "reconcile-tiling",
+        "a gap between files is a finding",
+        Edit(COVERAGE, "            if end not in known:", "            if False:"),
+        *named(TEST_RECONCILE, "a_gap_is_named_without_manifests_too"),
+    ),
+    without_broker(
+        "reconcile-last-file",
+        "a last file that is gone is known from its manifest",
+        Edit(COVERAGE, "not in there:", "not in there and False:"),
+        *named(TEST_RECONCILE, "a_file_that_is_gone_is_named"),
+    ),
+    without_broker(
+        "reconcile-open-is-a-failure",
+        "a job that may still wait is a failure unless that was allowed",
+        Edit(RECONCILE, 'not (kind == "open" and self._asked.may_be_open)', 'kind != "open"'),
+        *named(TEST_RECONCILE, "a_withheld_outcome_is_named", "the_command_names_what_it_found_and_ends_with_1"),
+    ),
+    without_broker(
+        "verify-digest",
+        "every file's digest is computed again",
+        Edit(VERIFY, "if hashlib.sha256(content).hexdigest() != entry.sha256:", "if False:"),
+        *named(TEST_VERIFY, "no_byte_can_be_changed_unnoticed"),
+    ),
+    without_broker(
+        "verify-whose-key",
+        "with a public key a signature by another one does not count",
+        Edit(SCRUTINY, "for key in trust.keys or (signature.public_key,)", "for key in (signature.public_key,)"),
+        *named(TEST_VERIFY, "a_manifest_signed_by_another_key_is_named_where_the_right_one_is_known"),
     ),
 )
