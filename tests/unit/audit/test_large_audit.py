@@ -101,7 +101,7 @@ def ask(month: Path, *arguments: str) -> Done:
         out.seek(0)
         output = out.read().decode()
     done = Done(process.returncode, output, time.monotonic() - began, used.ru_maxrss / 1024)
-    print(f"audit {' '.join(arguments)}: {done.seconds:.1f} s, at most {done.peak_mb:.0f} MB")
+    sys.stdout.write(f"audit {' '.join(arguments)}: {done.seconds:.1f} s, at most {done.peak_mb:.0f} MB\n")
     return done
 
 

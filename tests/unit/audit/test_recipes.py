@@ -76,11 +76,11 @@ def test_duckdb_counts_a_day_and_reads_no_other(audit: Path, day_alone: Path) ->
     recipe = recipes("DuckDB")[0]
 
     for folder in (audit, day_alone):
-        assert duckdb.sql(recipe.replace(PLACE, str(folder))).fetchall() == found_on(DAY, audit)
+        assert duckdb.execute(recipe.replace(PLACE, str(folder))).fetchall() == found_on(DAY, audit)
 
 
 def test_duckdb_finds_the_jobs_that_have_not_exactly_one_outcome(audit: Path) -> None:
-    found = duckdb.sql(recipes("DuckDB")[1].replace(PLACE, str(audit))).fetchall()
+    found = duckdb.execute(recipes("DuckDB")[1].replace(PLACE, str(audit))).fetchall()
 
     assert found == [(JOBS, 1, 7, 0, 0), (JOBS, 1, 9, 0, 2)]
 
@@ -154,8 +154,9 @@ def test_below_a_topic_lies_nothing_that_athena_would_take_for_parquet(audit: Pa
 
 def test_what_athena_is_asked_is_answered_by_such_a_table(audit: Path) -> None:
     """DuckDB in its place, with the partition's columns made of the paths."""
-    table = f"""CREATE VIEW inspection_outcomes AS SELECT *, strftime(date, '%Y-%m-%d') AS day FROM read_parquet(
-        ['{audit}/topic={RESULTS}/*/*/*.parquet', '{audit}/topic={DEAD_LETTERS}/*/*/*.parquet'], union_by_name = true)"""
+    files = [f"{audit}/topic={topic}/*/*/*.parquet" for topic in (RESULTS, DEAD_LETTERS)]
+    table = f"""CREATE VIEW inspection_outcomes AS SELECT *, strftime(date, '%Y-%m-%d') AS day
+        FROM read_parquet({files}, hive_partitioning = true, union_by_name = true)"""
     rows = Library(FolderShelf(audit)).outcomes([RESULTS, DEAD_LETTERS], since=DAY, until=DAY + timedelta(days=1))
     reasons = rows.collect()["reason"]
 

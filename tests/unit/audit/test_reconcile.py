@@ -91,6 +91,7 @@ def test_what_is_open_may_be_allowed_and_what_is_missing_may_not(tmp_path: Path)
     write_audit(tmp_path / "open", jobs=50, without=[(1, 49)])
     write_audit(tmp_path / "missing", jobs=50, without=[(1, 48)])
 
+    assert not ask(tmp_path / "open").is_proven
     assert ask(tmp_path / "open", may_be_open=True).is_proven
     assert not ask(tmp_path / "missing", may_be_open=True).is_proven
 

@@ -1,0 +1,115 @@
+"""Does the system of docker-compose.kafka.yml keep the promises while its containers are killed and restarted?"""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.containers.system import System
+from tests.rigs.deadline import wait_until
+from tests.rigs.jobs import job
+from tests.rigs.outcomes import judge
+
+pytestmark = pytest.mark.containers
+
+SAMPLES = 100  # what docker-compose.kafka.yml renders
+JOBS = 1000
+_WITHIN = 240  # seconds; a killed owner's open transaction holds its partitions up for one of them
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _published(system: System) -> None:
+    """The images are in the bucket by the README's own second command."""
+    system.compose_run("run", "--rm", "consumer", "publish", "/samples", "--to", "s3://parts/line-1/", "--wait")
+
+
+def jobs(count: int) -> list[bytes]:
+    return [job("parts", f"line-1/{number % SAMPLES:05}.jpg") for number in range(count)]
+
+
+def test_what_was_published_can_be_seen_by_the_third_command_of_the_readme(system: System) -> None:
+    tail = ("results", "tail", "--since", "earliest", "--until-end", "--count", str(SAMPLES))
+
+    assert system.compose_run("run", "--rm", "--no-deps", "consumer", *tail).count("s3://parts/line-1/") == SAMPLES
+
+
+def test_every_container_that_we_built_is_confined(system: System) -> None:
+    names = [str(one.Name) for one in system.compose.get_containers() if one.Service in ("consumer", "auditor")]
+    wanted = "true [ALL] [no-new-privileges:true] 10001:10001"
+
+    assert names
+    for name in names:
+        form = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.Config.User}}"
+        assert system.docker("inspect", "--format", form, name).strip() == wanted
+
+
+def test_nothing_is_published_beyond_this_machine(system: System) -> None:
+    addresses = {
+        publisher.URL
+        for one in system.compose.get_containers()
+        for publisher in one.Publishers or ()
+        if publisher.PublishedPort
+    }
+
+    assert addresses == {"127.0.0.1"}
+
+
+def test_killed_restarted_and_stopped_containers_lose_and_double_nothing(system: System) -> None:
+    with system.reader() as reader:
+        before = len(reader.read_to_end())
+
+        def when(share: float) -> None:
+            reader.read_until(lambda seen: len(seen) >= before + share * JOBS, within=_WITHIN)
+
+        system.topics.publish(jobs(JOBS))
+        when(0.05)
+        system.scale(3)
+        first, second, third = system.replicas()
+        system.topics.publish(jobs(JOBS))
+
+        when(0.4)
+        system.docker("kill", "--signal", "KILL", first)
+        when(0.6)
+        system.compose_run("restart", "broker")
+        when(1.2)
+        began = time.monotonic()
+        system.docker("stop", "--time", "30", second)
+        print(f"drained in {time.monotonic() - began:.1f} s")  # noqa: T201  # docs/containers.md quotes it
+
+        seen = reader.read_count(before + 2 * JOBS, within=_WITHIN)
+        verdict = judge(system.jobs(), seen)
+    assert verdict.is_clean, verdict
+    assert [outcome.reason for outcome in seen if outcome.reason] == []
+    assert system.state(first)["ExitCode"] == 137
+    assert (system.state(second)["ExitCode"], system.state(second)["OOMKilled"]) == (0, False)
+    assert (system.state(third)["Running"], system.state(third)["OOMKilled"]) == (True, False)
+
+
+def test_a_replica_without_memory_harms_no_other(system: System) -> None:
+    """The kernel takes the greediest by its score: here the consumer itself, as with an image too large for its limit."""
+    system.scale(2)
+    victim, other = system.replicas()[-2:]
+    system.docker("update", "--restart", "no", victim)
+    greedy = "open('/proc/1/oom_score_adj', 'w').write('1000'); held = [bytearray(1 << 26) for _ in range(64)]"
+    with system.reader() as reader:
+        before = len(reader.read_to_end())
+        system.topics.publish(jobs(JOBS))
+        reader.read_until(lambda seen: len(seen) > before, within=_WITHIN)
+
+        with pytest.raises(AssertionError, match="137"):
+            system.docker("exec", victim, "python", "-c", greedy)
+        wait_until(lambda: not system.state(victim)["Running"], within=30, what="the kernel ends it")
+        verdict = judge(system.jobs(), reader.read_count(before + JOBS, within=_WITHIN))
+
+    assert verdict.is_clean, verdict
+    assert (system.state(victim)["OOMKilled"], system.state(victim)["ExitCode"]) == (True, 137)
+    assert (system.state(other)["Running"], system.state(other)["RestartCount"]) == (True, 0)
+
+
+def test_the_auditor_has_it_all(system: System) -> None:
+    """Written by a process of its own, through everything above; open jobs would be findings."""
+    wait_until(reconciled(system), within=_WITHIN, what=lambda: system.compose_run("logs", "--tail", "50", "auditor"))
+
+
+def reconciled(system: System) -> Callable[[], bool]:
+    return lambda: system.compose_attempt("run", "--rm", "--no-deps", "auditor", "audit", "reconcile") == 0
