@@ -80,9 +80,12 @@ class AuditProcess:
 def reading_of(settings: Settings, topic: str) -> Settings:
     """The settings with which a source reads one of the topics, from its beginning, in the auditors' group."""
     group = settings.audit.group_id or f"{settings.kafka.group_id}-audit"
+    extra = dict(settings.kafka.extra)
+    if instance := extra.get("group.instance.id"):  # one process is three members
+        extra["group.instance.id"] = f"{instance}-{topic}"
     return settings.model_copy(
         update={
-            "kafka": settings.kafka.model_copy(update={"group_id": group, "start": "earliest"}),
+            "kafka": settings.kafka.model_copy(update={"group_id": group, "start": "earliest", "extra": extra}),
             "topics": settings.topics.model_copy(update={"jobs": topic}),
         }
     )

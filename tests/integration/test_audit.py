@@ -226,19 +226,30 @@ def test_an_outage_of_the_store_only_makes_the_auditor_wait(
         assert_tiled(library, library.files(topic))
 
 
+@pytest.mark.parametrize("protocol", ["classic", pytest.param("consumer", marks=pytest.mark.slow)])
 def test_two_auditors_catch_up_together_and_leave_no_lag(
-    kafka: Kafka, s3: S3Server, bucket: str, topics: CreateTopics, start_consumer: StartConsumer, tmp_path: Path
+    kafka: Kafka,
+    s3: S3Server,
+    bucket: str,
+    topics: CreateTopics,
+    start_consumer: StartConsumer,
+    tmp_path: Path,
+    protocol: str,
 ) -> None:
-    """The markers of transactions behind the last outcome are no lag."""
+    """The markers of transactions behind the last outcome are no lag. Each has a name as a static member, as a pod of a
+    StatefulSet has, and is three members."""
     made = topics(partitions=4)
     flow = publish_flow(made, 400, seed=7)
     settings = settings_of(made, s3, bucket)
-    pair = [
-        start_consumer(
-            settings, name=name, environment=s3.environment, command=("audit", "run"), arguments=("--until-caught-up",)
+    pair = []
+    for name in "ab":
+        extra = {"group.instance.id": name} | (SOON if protocol == "classic" else {})
+        own = settings | {"kafka": settings["kafka"] | {"extra": extra, "group_protocol": protocol}}
+        pair.append(
+            start_consumer(
+                own, name=name, environment=s3.environment, command=("audit", "run"), arguments=("--until-caught-up",)
+            )
         )
-        for name in "ab"
-    ]
     assert [one.wait(90) for one in pair] == [0, 0]
     assert_audited(fetched(s3, bucket, tmp_path / "audit"), made, flow)
     for topic in (made.jobs, *made.outcomes):
