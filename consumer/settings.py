@@ -358,7 +358,7 @@ def _describe(problem: Any) -> str:
             return f"{key}: there is no such key"
         case "value_error":
             return f"{key}: {message}"
-        case _ if "." not in key or key.startswith("kafka.extra"):  # may hold a password
+        case _ if "." not in key or key.startswith(("kafka.extra", "audit.signing_key")):  # may hold a secret
             return f"{key}: {message}"
         case _:
             return f"{key}: {message}, got {problem['input']!r}"

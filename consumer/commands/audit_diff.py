@@ -259,7 +259,7 @@ def _said(example: Example) -> str:
     lines += [f"  {example.kind}: {example.fact}"] if example.fact else []
     lines += [f"  {_change(change)}" for change in example.changes[:_SHOWN]]
     rest = len(example.changes) - _SHOWN
-    return "\n".join([*lines, *([f"  and {rest} more changes"] if rest > 0 else [])])
+    return "\n".join([*lines, *([f"  and {rest} more"] if rest > 0 else [])])
 
 
 def _change(change: Change) -> str:

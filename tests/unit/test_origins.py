@@ -123,6 +123,15 @@ def test_a_password_in_an_address_is_hidden_and_the_address_is_not(place: pytest
     assert found["kafka.extra.sasl.oauthbearer.token.endpoint.url"].value == "http://***@store:8333"
 
 
+def test_a_signing_key_is_hidden(place: pytest.MonkeyPatch) -> None:
+    place.setenv("CONSUMER__AUDIT__SIGNING_KEY", SECRET)
+
+    found = shown()["audit.signing_key"]
+
+    assert (found.value, found.origin) == ("***", "environment CONSUMER__AUDIT__SIGNING_KEY")
+    assert shown()["audit.prefix"].value == "audit/v1"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_the_command_prints_a_line_for_each_key_and_no_secret(place: pytest.MonkeyPatch, arguments: list[str]) -> None:
     place.setenv("CONSUMER__KAFKA__EXTRA", json.dumps({"ssl.ca.pem": "-----BEGIN\nx\n", "ssl.key.pem": SECRET}))

@@ -1,5 +1,6 @@
 """Is what runs what was said, and is everything that was said wrong named at once?"""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -257,6 +258,34 @@ def test_a_password_in_a_variable_is_not_printed(place: Place, text: str) -> Non
 
     assert all(problem.startswith("kafka") for problem in problems())
     assert SECRET not in "\n".join(problems())
+
+
+@pytest.mark.parametrize(
+    ("audit", "fact"),
+    [
+        ({"object_lock": "GOVERNANCE"}, "object_lock and retention_days go together"),
+        ({"retention_days": 30}, "object_lock and retention_days go together"),
+        ({"kms_key_id": "alias/audit"}, "kms_key_id needs encryption: aws:kms"),
+        ({"kms_key_id": "alias/audit", "encryption": "AES256"}, "kms_key_id needs encryption: aws:kms"),
+        ({"signing_key": "x", "signing_key_file": "/k.pem"}, "signing_key and signing_key_file are both set"),
+        ({"prefix": "/audit"}, "audit.prefix: "),
+        ({"prefix": "audit/../other/"}, "audit.prefix: "),
+    ],
+)
+def test_what_an_audit_cannot_be_is_named(place: Place, audit: dict[str, object], fact: str) -> None:
+    place.variable("CONSUMER__AUDIT", json.dumps(audit))
+
+    with pytest.raises(SettingsError, match=fact):
+        load(inspects=False)
+
+
+@pytest.mark.parametrize("value", ['["geheim-17"]', '{"pem": "geheim-17"}'])
+def test_a_signing_key_of_the_wrong_kind_is_not_printed(place: Place, value: str) -> None:
+    place.variable("CONSUMER__AUDIT", f'{{"signing_key": {value}}}')
+
+    with pytest.raises(SettingsError, match=r"audit\.signing_key: ") as caught:
+        load(inspects=False)
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_file_that_is_no_yaml_is_named_with_the_line(place: Place) -> None:
