@@ -17,6 +17,7 @@ ORIGINAL_PREFIX = "inspection-original-"  # of a value that was too large to be 
 REDRIVEN_PREFIX = "inspection-redriven-"
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_MOST_JOBS = 2**31 - 1
 _decoder = msgspec.json.Decoder(ResultMessage)
 T = TypeVar("T")
 
@@ -83,8 +84,10 @@ def read_dead_letter(record: Record) -> DeadLetterView:
 
 
 def stated_index(record: Record) -> int | None:
-    """Which job of its record it says it is, by the header that a dead letter of several jobs keeps."""
-    return _lenient(record, JOB_INDEX_HEADER)
+    """Which job of its record it says it is, by the header that a dead letter of several jobs keeps; a number that no
+    record can have so many jobs of says nothing."""
+    index = _lenient(record, JOB_INDEX_HEADER)
+    return None if index is None or index > _MOST_JOBS else index
 
 
 def _required(read: Callable[[Record, str], T | None], record: Record, name: str) -> T:

@@ -31,6 +31,7 @@ class Coverage:
     files: list[AuditFile] = field(default_factory=list)
     flaws: list[Flaw] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)  # how many each file says that it has, by path
     begin: int = 0
     end: int = 0
 
@@ -60,6 +61,7 @@ def coverages(
         pairs.sort(key=lambda pair: (pair[0].begin, pair[0].end, pair[1].path))
         coverage = found[number]
         coverage.files = [file for _, file in pairs]
+        coverage.rows = {file.path: extent.rows for extent, file in pairs}
         coverage.begin = pairs[0][0].begin
         coverage.end = max(extent.end for extent, _ in pairs)
         coverage.flaws += _tiling(pairs, coverage, gone.get(number, {}))

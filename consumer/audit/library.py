@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 import polars as pl
@@ -72,8 +72,9 @@ class Library:
             with contextlib.suppress(ValueError):
                 if name.startswith(_DATE):
                     days.append(date.fromisoformat(name.removeprefix(_DATE)))
-        first = since.date() - _A_DAY if since and since.date() > date.min else date.min
-        last = until.date() + _A_DAY if until and until.date() < date.max else date.max
+        begin, end = _utc_day(since, date.min), _utc_day(until, date.max)
+        first = begin - _A_DAY if begin > date.min else begin
+        last = end + _A_DAY if end < date.max else end
         return [day for day in sorted(days) if first <= day <= last]
 
     def files(
@@ -155,6 +156,10 @@ class Library:
             extra_columns="ignore",
             **self.shelf.reading,
         )
+
+
+def _utc_day(moment: datetime | None, default: date) -> date:
+    return default if moment is None else moment.astimezone(UTC).date()
 
 
 def _file(path: str) -> Iterator[tuple[Folder, int]]:

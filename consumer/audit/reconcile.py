@@ -21,7 +21,20 @@ from consumer.audit.names import Folder
 WINDOW = 500_000
 """Offsets of the jobs topic that are looked at together."""
 
-Kind = Literal["unreadable", "gap", "overlap", "missing", "open", "duplicate", "unexpected", "late", "foreign", "ahead"]
+Kind = Literal[
+    "unreadable",
+    "altered",
+    "gap",
+    "overlap",
+    "missing",
+    "open",
+    "duplicate",
+    "unexpected",
+    "late",
+    "not_held",
+    "foreign",
+    "ahead",
+]
 """Stable codes, for programs; those of HARMLESS are told and are no failure."""
 
 HARMLESS: frozenset[Kind] = frozenset({"foreign", "ahead"})
@@ -82,13 +95,14 @@ class _Reconciler:
 
     def run(self) -> Reconciliation:
         jobs = self._covered(self._asked.jobs, until=self._asked.until)
-        outcomes = {topic: self._covered(topic) for topic in self._asked.outcomes}
-        lying = [file for covered in outcomes.values() for coverage in covered.values() for file in coverage.files]
-        rows = self._readable(lying, OUTCOMES)
+        outcomes = [one for topic in self._asked.outcomes for one in self._covered(topic).values()]
+        rows = self._readable(outcomes, OUTCOMES)
         self._tell_foreign(rows)
         partitions = self._partitions(jobs, rows)
         for number in sorted(partitions):
             self._look_at(number, jobs.get(number, Coverage(self._asked.jobs, number)), rows)
+        if not self._told.records and "not_held" not in self._told.found:
+            self._tell("not_held", self._asked.jobs, "the audit has no record of what was asked for: nothing is proven")
         return self._told
 
     def _covered(self, topic: str, *, until: datetime | None = None) -> dict[int, Coverage]:
@@ -96,12 +110,28 @@ class _Reconciler:
         files = self._library.files(topic, since=self._asked.since, until=until)
         if topic == self._asked.jobs and self._asked.partition is not None:
             files = [file for file in files if file.folder.partition == self._asked.partition]
-        self._told.files += len(files)
         found = coverages(self._library, topic, files, self._manifests(topic, until))
+        if between := self._of_other_days(topic, files, found):
+            files = sorted([*files, *between], key=lambda file: (file.folder.partition, file.first_offset, file.path))
+            found = coverages(self._library, topic, files, self._manifests(topic, until))
+        self._told.files += len(files)
         for coverage in found.values():
             for flaw in coverage.flaws:
                 self._tell_flaw(flaw)
         return found
+
+    def _of_other_days(self, topic: str, files: Sequence[AuditFile], found: dict[int, Coverage]) -> list[AuditFile]:
+        """Those that fill gaps between files of the time asked for: times need not rise with offsets."""
+        gaps = {number: coverage.gaps for number, coverage in found.items() if coverage.gaps}
+        if not gaps or (self._asked.since is None and self._asked.until is None):
+            return []
+        known = {file.path for file in files}
+        return [
+            file
+            for file in self._library.files(topic)
+            if file.path not in known
+            and any(low <= file.first_offset < high for low, high in gaps.get(file.folder.partition, ()))
+        ]
 
     def _manifests(self, topic: str, until: datetime | None) -> Iterator[tuple[Folder, Manifest]]:
         """One that cannot be read is a matter of `verify`."""
@@ -109,22 +139,28 @@ class _Reconciler:
             if topic != self._asked.jobs or self._asked.partition in (None, folder.partition):
                 yield folder, manifest
 
-    def _readable(self, files: Sequence[AuditFile], schema: pl.Schema) -> pl.LazyFrame:
-        """The rows of those files that polars can read to their end; the others are named."""
+    def _readable(self, coverages: Sequence[Coverage], schema: pl.Schema) -> pl.LazyFrame:
+        """The rows of those files that polars can read to their end; the others are named, and those with another
+        number of rows than they say."""
+        files = [file for coverage in coverages for file in coverage.files]
+        rows = {path: count for coverage in coverages for path, count in coverage.rows.items()}
         frame = self._library.scan(files, schema)
         try:
-            frame.select(pl.col("offset").max(), pl.col("time").max()).collect(engine="streaming")
+            asked = frame.select(pl.len(), pl.col("offset").max(), pl.col("time").max().alias("last"))
+            if int(asked.collect(engine="streaming")["len"][0]) == sum(rows.values()):
+                return frame
         except (pl.exceptions.PolarsError, OSError):
-            good = [file for file in files if self._can_be_read(file, schema)]
-            return self._library.scan(good, schema)
-        return frame
+            pass  # one by one
+        return self._library.scan([file for file in files if self._can_be_read(file, schema, rows[file.path])], schema)
 
-    def _can_be_read(self, file: AuditFile, schema: pl.Schema) -> bool:
+    def _can_be_read(self, file: AuditFile, schema: pl.Schema, rows: int) -> bool:
         try:
-            self._library.scan([file], schema).collect(engine="streaming")
+            count = self._library.scan([file], schema).collect(engine="streaming").height
         except (pl.exceptions.PolarsError, OSError) as error:
             self._tell("unreadable", file.path, " ".join(str(error).split())[:200])
             return False
+        if count != rows:
+            self._tell("altered", file.path, f"it has {count} rows, and says that it has {rows}")
         return True
 
     def _partitions(self, jobs: dict[int, Coverage], outcomes: pl.LazyFrame) -> set[int]:
@@ -148,7 +184,8 @@ class _Reconciler:
             "time",
             "kind",
         )
-        jobs = self._readable(coverage.files, JOBS)
+        self._tell_not_held(number, outcomes, coverage)
+        jobs = self._readable([coverage], JOBS)
         begin, end = self._span(jobs, coverage)
         last = outcomes.select(pl.col("offset").max()).collect(engine="streaming").item()
         for start in range(begin, end, WINDOW):
@@ -183,7 +220,7 @@ class _Reconciler:
         self._count(in_time, asked, came)
         job_at = self._namer(coverage.partition)
 
-        lost = asked.join(came, on=_PLACE, how="anti").sort(_PLACE)
+        lost = asked.join(came, on=_PLACE, how="anti", nulls_equal=True).sort(_PLACE)
         for row in lost.iter_rows(named=True):
             if row["offset"] <= last:
                 self._tell("missing", job_at(row), "it has no outcome, and later jobs of its partition have")
@@ -191,18 +228,19 @@ class _Reconciler:
                 self._tell("open", job_at(row), "it has no outcome yet, nor has any job behind it")
 
         places = pl.format("{}/{}/{}", "lies_in", "lies_at", "lies").alias("at")
-        more = came.sort("lies_in", "lies").group_by(_PLACE, maintain_order=True).agg(pl.len(), places)
+        ours = came.join(asked, on=_PLACE, how="semi", nulls_equal=True)
+        more = ours.sort("lies_in", "lies").group_by(_PLACE, maintain_order=True).agg(pl.len(), places)
         for row in more.filter(pl.col("len") > 1).sort(_PLACE).iter_rows(named=True):
             self._tell("duplicate", job_at(row), f"it has {row['len']} outcomes: {', '.join(row['at'][:10])}")
 
-        for row in came.join(known, on=_PLACE, how="anti").sort(_PLACE).iter_rows(named=True):
+        for row in came.join(known, on=_PLACE, how="anti", nulls_equal=True).sort(_PLACE).iter_rows(named=True):
             if not any(low <= row["offset"] < high for low, high in coverage.gaps):
                 self._tell("unexpected", _lying(row), f"it is an outcome of {job_at(row)}, and there is no such job")
         if self._asked.late is not None:
             self._tell_late(asked, came, self._asked.late, job_at)
 
     def _count(self, records: pl.DataFrame, asked: pl.DataFrame, came: pl.DataFrame) -> None:
-        kinds = came.join(asked, on=_PLACE, how="semi")["kind"]
+        kinds = came.join(asked, on=_PLACE, how="semi", nulls_equal=True)["kind"]
         self._told.records += records.height
         self._told.jobs += asked.height
         self._told.skipped += int(records["skipped"].list.len().sum())
@@ -217,7 +255,9 @@ class _Reconciler:
     def _tell_late(
         self, asked: pl.DataFrame, came: pl.DataFrame, late: timedelta, job_at: Callable[[dict[str, Any]], str]
     ) -> None:
-        both = asked.join(came, on=_PLACE, suffix="_done").with_columns(after=pl.col("time_done") - pl.col("time"))
+        both = asked.join(came, on=_PLACE, suffix="_done", nulls_equal=True).with_columns(
+            after=pl.col("time_done") - pl.col("time")
+        )
         for row in both.filter(pl.col("after") > late).sort(_PLACE).iter_rows(named=True):
             self._tell(
                 "late", job_at(row), f"its outcome {_lying(row)} came {row['after'].total_seconds():g} s after it"
@@ -235,8 +275,23 @@ class _Reconciler:
             place = f"{asked.jobs}/{number}"
             self._tell("ahead", place, f"{count} outcomes are of jobs that the audit does not hold (offsets {span})")
 
+    def _tell_not_held(self, number: int, outcomes: pl.LazyFrame, coverage: Coverage) -> None:
+        """Nothing can be proven of offsets that are in no file, nor of a partition that has none."""
+        asked, place = self._asked, f"{self._asked.jobs}/{number}"
+        if not coverage.files:
+            count = outcomes.select(pl.len()).collect(engine="streaming").item()
+            if count or asked.partition is not None:
+                self._tell("not_held", place, f"the audit has no file of its jobs, and {count} outcomes of them")
+        elif asked.since is None and asked.until is None:
+            begin = coverage.begin if asked.begin is None else asked.begin
+            end = coverage.end if asked.end is None else asked.end
+            if begin < coverage.begin or end > coverage.end:
+                fact = f"offsets {begin} to {end} were asked for, the audit has {coverage.begin} to {coverage.end}"
+                self._tell("not_held", place, fact)
+
     def _tell_foreign(self, rows: pl.LazyFrame) -> None:
         foreign = rows.filter(pl.col("kind") == "foreign").select("topic", "partition", "offset", "error_message")
+        foreign = foreign.unique(["topic", "partition", "offset"])  # a file may lie there twice
         for row in foreign.collect(engine="streaming").iter_rows(named=True):
             place = f"{row['topic']}/{row['partition']}/{row['offset']}"
             self._tell("foreign", place, str(row["error_message"]))

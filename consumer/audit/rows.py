@@ -155,7 +155,7 @@ def _result(result: ResultMessage) -> Row:
 def _detection(one: Detection) -> Row:
     x1, y1, x2, y2 = one.box
     return {
-        "class_id": one.class_id,
+        "class_id": one.class_id if abs(one.class_id) < 2**31 else None,  # polars refuses the frame, not the number
         "class_name": one.class_name,
         "confidence": one.confidence,
         "x1": x1,

@@ -12,6 +12,7 @@ import polars as pl
 Kind = Literal["result", "dead_letter", "foreign"]
 
 _HEX = re.compile(r"[0-9a-f]{6,64}")
+_OF_A_GLOB = re.compile(r"\*+|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,20 @@ class Selection:
 
 def glob_pattern(glob: str) -> str:
     """The regular expression (of Rust's kind) for the whole of a text that a shell's pattern means."""
-    inner = translate(glob)  # (?s:…)\Z
-    return f"^{inner.removesuffix(chr(92) + 'Z')}$"
+    return f"(?s)^{''.join(_expression(part) for part in _OF_A_GLOB.findall(glob))}$"
+
+
+def _expression(part: str) -> str:
+    """Of stars, one set of characters, or one character. Python's for a whole glob has atomic groups, which Rust does
+    not know, nor does it know an unescaped bracket or an empty set."""
+    if part.startswith("*"):
+        return ".*"
+    inner = translate(part).removeprefix("(?s:").removesuffix(")\\Z")
+    if inner == "(?!)":
+        return r"[^\s\S]"
+    if len(part) > 1 and inner.startswith("["):
+        return "[" + re.sub(r"(?<!\\)\[", r"\\[", inner[1:-1]) + "]"
+    return inner
 
 
 def _is_place(text: str) -> pl.Expr:

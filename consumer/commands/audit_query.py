@@ -79,9 +79,12 @@ def query(
         typer.Option(metavar="A,B,…", help="Which columns, or `all`; docs/audit.md lists them. Also: image, found."),
     ] = None,
     sort: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Order of the table; -COLUMN: the greatest first.")
-    ] = "-time",
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="Rows of the table; 0: as many as there are.")] = 50,
+        str | None,
+        typer.Option(metavar="COLUMN", help="Order of the table; -COLUMN: the greatest first. [default: -time]"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="So many rows; 0: all. [default: of a table 50, else all]")
+    ] = None,
     count: Annotated[
         bool, typer.Option("--count", help="How many by kind, reason, weights and class, instead of rows.")
     ] = False,
@@ -131,19 +134,26 @@ def query(
         wanted = _columns(columns)
         how = format_ or (Format.JSON if as_json else Format.TABLE)
         kind = _kind_of(output)
-        if sort.removeprefix("-") not in _known():
+        is_table = how is Format.TABLE and output is None and not count
+        if sort is not None and not is_table:
+            raise SettingsError("--sort is for the table: other forms have the files' order")
+        if sort is not None and sort.removeprefix("-") not in _known():
             raise SettingsError(f"--sort: there is no column {sort.removeprefix('-')}")
+        if count and (output is not None or limit is not None):
+            raise SettingsError("--count: neither --output nor --limit goes with it")
         topics = topic or [loaded.topics.results, loaded.topics.dead_letters]
         if not set(topics) & set(library.topics()):
             warn(f"audit {library.shelf.name} has no {' and no '.join(topics)}")
         try:
             rows = chosen(library, topics, selection)
+            if limit and not is_table:
+                rows = rows.head(limit)
             if count:
                 _show_counts(counted(rows), how)
             elif output is not None:
                 _write(rows, wanted, output, kind)
-            elif how is Format.TABLE:
-                _show_table(rows, columns=wanted, sort=sort, limit=limit)
+            elif is_table:
+                _show_table(rows, columns=wanted, sort=sort or "-time", limit=50 if limit is None else limit)
             else:
                 _print(rows, wanted, how)
         except pl.exceptions.PolarsError as error:
@@ -165,7 +175,7 @@ def _columns(text: str | None) -> Sequence[str] | None:
     names = list(OUTCOMES) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in _known()]:
         raise SettingsError(f"--columns: there is no {', '.join(unknown)}; there are {', '.join(_known())}")
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _kind_of(output: Path | None) -> str:

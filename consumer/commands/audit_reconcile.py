@@ -24,6 +24,8 @@ _SAID: dict[Kind, str] = {
     "gap": "gaps between files, or files that are gone",
     "overlap": "files that lie over others",
     "unreadable": "files that cannot be read",
+    "altered": "files with other rows than they say",
+    "not_held": "ranges that the audit does not hold",
     "ahead": "partitions with outcomes of jobs that the audit does not hold",
     "foreign": "records on the topics of outcomes that are none",
 }
@@ -85,7 +87,13 @@ def reconcile(
             late=None if late is None else timedelta(seconds=late),
             may_be_open=allow_open,
         )
+        if from_offset is not None and to_offset is not None and from_offset >= to_offset:
+            raise SettingsError(f"--from-offset {from_offset}: it must be less than --to-offset {to_offset}")
+        if asked.since is not None and asked.until is not None and asked.since >= asked.until:
+            raise SettingsError(f"--since {since}: it must be before --until {until}")
         known = library.topics()
+        if strange := sorted(set(outcomes or ()) - set(known)):
+            raise SettingsError(f"--outcomes: audit {library.shelf.name} has no {', '.join(strange)}")
         if asked.jobs not in known:
             raise SettingsError(
                 f"audit {library.shelf.name} has no jobs of topic {asked.jobs}, but {', '.join(known) or 'nothing'}"
