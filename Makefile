@@ -35,13 +35,13 @@ endif
 LOCK := env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: demo help venv lock check test test-slow faults fuzz bench mutants schemas clean
+.PHONY: demo help venv lock check test test-slow test-containers faults fuzz bench mutants schemas clean
 
 demo: $(DEMO_STAMP)  ## see it work within a minute (BROKER=kafka: on a real Kafka; ARGS="…": `consumer demo run --help`)
 	@$(RUN_DEMO)
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## make .venv with everything that is locked in requirements/all.txt
 
@@ -55,6 +55,9 @@ lock: venv  ## resolve requirements/*.txt again (UPGRADE=1 takes newer versions)
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra openvino --extra onnx --extra quantize --extra torch --extra otel --extra audit --extra demo --extra dev -o requirements/all.txt pyproject.toml
 	$(LOCK) --extra openvino --constraint requirements/all.txt -o requirements/light.txt pyproject.toml
 	printf 'setuptools\ntestcontainers' | $(LOCK) --extra demo --constraint requirements/all.txt -o requirements/demo.txt pyproject.toml -
+	$(LOCK) --extra openvino --extra audit --constraint requirements/all.txt -o requirements/auditor.txt pyproject.toml
+	$(LOCK) --extra torch --constraint requirements/all.txt -o requirements/cuda.txt pyproject.toml
+	echo setuptools | $(LOCK) --constraint requirements/all.txt -o requirements/build.txt -
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) -o requirements/uv.txt -
 
 check: venv  ## all that needs no server: format, lint, types, unit and architecture tests
@@ -65,10 +68,14 @@ check: venv  ## all that needs no server: format, lint, types, unit and architec
 
 test: check  ## check, then every test but the slow ones, on a real Kafka and a real S3
 	$(BIN)/pytest -q -n 2 -m 'thorough and not slow' tests/unit
-	$(BIN)/pytest -rs --ignore=tests/unit -m 'not slow' --durations=10 tests
+	$(BIN)/pytest -rs --ignore=tests/unit -m 'not slow and not containers' --durations=10 tests
 
 test-slow: venv  ## the tests marked slow
-	$(BIN)/pytest -rs -m slow tests
+	$(BIN)/pytest -rs -m 'slow and not containers' tests
+
+# Where no registry answers, Debian's tools make the base image, and broker and store are built of what the tests have.
+test-containers: venv  ## build the image, run docker-compose.kafka.yml on Docker, strike at it (docs/containers.md)
+	$(BIN)/pytest -rs -m containers --timeout 1800 --durations=10 tests/containers
 
 # The whole matrix takes hours; ARGS="--cell killed --seed 7 --jobs 5000" runs a part of it, `--list` names the cells.
 faults: venv  ## break everything while jobs flow, count what is lost or doubled, and write docs/faults.md

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from consumer.detection.engine import Model
+from consumer.detection.telemetry import open_telemetry
 from consumer.health import Health
 from consumer.images.availability import Availability
 from consumer.images.store import ImageStore
@@ -112,6 +113,8 @@ class App:
         self._health.set("engine", None)
         labels = (model.name, model.sha256, model.task, model.engine, model.precision, model.device)
         self._metrics.model_info.labels(*labels).set(1)
+        if telemetry := open_telemetry(model.device):
+            self._metrics.registry.register(telemetry)
         logger.info("engine is warm", extra={"model": model.name, "engine": model.engine, "precision": model.precision})
 
 

@@ -94,9 +94,7 @@ def test_no_layer_has_the_secret_that_the_build_was_given(docker: str, images: I
         layers = [member for member in outer.getmembers() if member.isfile()]
         assert len(layers) > 4
         assert [layer.name for layer in layers if has(outer, layer, SECRET.encode())] == []
-    history = run([docker, "history", "--no-trunc", images.auditor])
-    assert "secret,id=pip" in history
-    assert SECRET not in history
+    assert SECRET not in run([docker, "history", "--no-trunc", images.auditor])
 
 
 def has(archive: tarfile.TarFile, member: tarfile.TarInfo, needle: bytes) -> bool:
@@ -128,6 +126,8 @@ def test_without_settings_it_ends_with_2_and_without_a_broker_with_3(docker: str
         "CONSUMER__IMAGES__ALLOWED_BUCKETS": '["parts"]',
         "CONSUMER__KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9",
         "CONSUMER__LIMITS__STARTUP_TIMEOUT": "1",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
     }
     given = [f"--env={name}={value}" for name, value in variables.items()]
 

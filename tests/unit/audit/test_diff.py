@@ -37,6 +37,8 @@ from tests.rigs.audit_rows import (
     write_files,
 )
 
+pytestmark = pytest.mark.thorough
+
 CANDIDATE = ("candidate.results", "candidate.dead-letters")
 OTHERS = ["--candidate", CANDIDATE[0], "--candidate", CANDIDATE[1]]
 app = typer.Typer()

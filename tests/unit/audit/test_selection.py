@@ -64,7 +64,6 @@ def _detected(row: dict[str, Any], least: float = 0, most: float = 1, names: tup
         (Selection(metadata={"shift": "late"}), lambda _: False),
         (Selection(metadata={"nothing.there": "1"}), lambda _: False),
     ],
-    ids=str,
 )
 def test_a_selection_takes_the_rows_that_are_meant(outcomes: pl.LazyFrame, selection: Selection, is_meant: Any) -> None:
     rows = outcomes.collect().to_dicts()

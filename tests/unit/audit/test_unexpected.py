@@ -31,6 +31,8 @@ from tests.rigs.audit_rows import (
     write_files,
 )
 
+pytestmark = pytest.mark.thorough
+
 
 def ask(folder: Path, **changes: Any) -> Reconciliation:
     return reconcile(

@@ -36,6 +36,9 @@ app = typer.Typer()
 app.command("verify")(verify)
 
 
+pytestmark = pytest.mark.thorough
+
+
 @app.callback()
 def nothing() -> None:
     """Else Typer would make the only command the whole app."""
