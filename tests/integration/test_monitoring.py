@@ -4,6 +4,7 @@ import json
 import math
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_promtool_accepts(arguments: tuple[str, str]) -> None:
         " ".join(arguments), "prometheus.yml"
     )
     try:
-        command = [binary("promtool"), *arguments, file]
+        command: list[str | Path] = [binary("promtool"), *arguments, file]
     except PrometheusUnavailable as error:
         pytest.skip(str(error))
     done = subprocess.run(command, cwd=RULES.parent, capture_output=True, text=True, check=False)

@@ -46,7 +46,7 @@ class Prometheus:
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
 
     def __enter__(self) -> Self:
-        command = [
+        command: list[str | Path] = [
             self._binary,
             f"--config.file={self._folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._folder / 'data'}",
