@@ -2,27 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from consumer.audit.diff import Example
+from consumer.auditing.inspected import Images, inspected_bytes
 from consumer.errors import Rejected, SettingsError, Unavailable
 from consumer.images.decode import Pixels, decode
 from consumer.images.drawing import drawn, encoded
 from consumer.images.pictures import Pictures
-from consumer.images.store import FetchedImage
-from consumer.messages import ImageReference
 from consumer.settings import ImageSettings
 
-TIMEOUT = 20.0
 _GUTTER = 8  # pixels of white between the two
-
-
-class Images(Protocol):
-    """Where the bytes come from: `ImageStore`, or `LocalFiles`."""
-
-    def fetch(self, image: ImageReference, *, reserve: Callable[[int], None], timeout: float) -> FetchedImage: ...
 
 
 def draw_examples(
@@ -36,18 +27,11 @@ def draw_examples(
         raise SettingsError(f"{folder}: several pictures need a folder")
     for example in examples:
         try:
-            pixels = _inspected(example, images, limits)
+            pixels = decode(inspected_bytes(images, example.image, example.sha256), limits).pixels
         except (Rejected, Unavailable) as error:
             warn(f"no picture of {example.job_id}: {error}")
             continue
         yield pictures.write(example.image, encoded(side_by_side(pixels, example), pictures.suffix))
-
-
-def _inspected(example: Example, images: Images, limits: ImageSettings) -> Pixels:
-    found = images.fetch(example.image, reserve=lambda _: None, timeout=TIMEOUT)
-    if found.sha256 != example.sha256:
-        raise Rejected("image_changed", f"image {example.image.uri} has other bytes now", stage="fetch")
-    return decode(found.content, limits).pixels
 
 
 def side_by_side(pixels: Pixels, example: Example) -> Pixels:

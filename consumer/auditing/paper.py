@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.audit.report import Pick, overview, shown
+from consumer.auditing.inspected import open_images
 from consumer.auditing.thumbnails import pictures
 from consumer.gallery import Gallery, write_gallery
-from consumer.images.store import ImageStore
 from consumer.settings import Settings
 
 
@@ -26,9 +26,7 @@ def write_report(file: Path, rows: Any, paper: Paper, settings: Settings, left_o
     """Write the page of these rows (a LazyFrame of outcomes); returns what is on it in a few words. Raises OSError."""
     seen = overview(rows)
     results = shown(rows, paper.pick, paper.images) if paper.images else []
-    # Whatever buckets the jobs were for: their images are only read.
-    limits = settings.images.model_copy(update={"allowed_buckets": ("*",)})
-    drawn = tuple(pictures(results, ImageStore(settings.s3, limits), limits, left_out)) if results else ()
+    drawn = tuple(pictures(results, open_images(settings), settings.images, left_out)) if results else ()
     gallery = Gallery(
         title=paper.title,
         subtitle=f"{seen.span} · {paper.source}",

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from consumer.audit.export import FORMATS, class_names, file_name
 from consumer.audit.report import Shown
-from consumer.errors import CheckFailed, Rejected, SettingsError, Unavailable
+from consumer.auditing.inspected import inspected_bytes, open_images
+from consumer.errors import CheckFailed, Rejected, SettingsError
 from consumer.images.formats import kind_of
-from consumer.images.store import ImageStore
 from consumer.settings import Settings
-
-_TIMEOUT = 60.0
 
 
 def export(results: Iterable[Shown], folder: Path, format_: str, settings: Settings) -> Iterator[str | None]:
@@ -28,11 +26,10 @@ def export(results: Iterable[Shown], folder: Path, format_: str, settings: Setti
         images.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckFailed(f"folder {folder} cannot be made: {error.strerror}") from error
-    limits = settings.images.model_copy(update={"allowed_buckets": ("*",)})
-    store = ImageStore(settings.s3, limits)
+    store = open_images(settings)
     for one in known:
         try:
-            content = _inspected(one, store)
+            content = inspected_bytes(store, one.image, one.sha256)
         except Rejected as rejection:
             yield f"{one.image.uri}: {rejection.reason}"
             continue
@@ -42,15 +39,3 @@ def export(results: Iterable[Shown], folder: Path, format_: str, settings: Setti
         dataset.add(one, name)
         yield None
     dataset.close()
-
-
-def _inspected(one: Shown, store: ImageStore) -> bytes:
-    try:
-        found = store.fetch(one.image, reserve=lambda _: None, timeout=_TIMEOUT)
-    except Unavailable as error:
-        if error.code == "NoSuchBucket":
-            raise Rejected("image_not_found", str(error), stage="fetch") from error
-        raise
-    if found.sha256 != one.sha256:
-        raise Rejected("image_changed", f"image {one.image.uri} has other bytes now", stage="fetch")
-    return found.content

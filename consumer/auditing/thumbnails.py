@@ -5,20 +5,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from consumer.audit.report import Shown
-from consumer.errors import Rejected, Unavailable
+from consumer.auditing.inspected import Images, inspected_bytes
+from consumer.errors import Rejected
 from consumer.gallery import Picture
 from consumer.images.decode import decode
 from consumer.images.drawing import encoded, shrunk
-from consumer.images.store import ImageStore
 from consumer.settings import ImageSettings
 
 LONGEST = 480  # pixels of a picture's longer side
-TIMEOUT = 20.0
 _AT_ONCE = 8
 
 
 def pictures(
-    results: Sequence[Shown], images: ImageStore, limits: ImageSettings, left_out: Counter[str]
+    results: Sequence[Shown], images: Images, limits: ImageSettings, left_out: Counter[str]
 ) -> Iterator[Picture]:
     """In their order; what cannot be had any more, or has other bytes now, is counted in `left_out` by its reason.
     Raises Unavailable where the store does not answer."""
@@ -37,16 +36,8 @@ def pictures(
                 yield drawn
 
 
-def _picture(one: Shown, images: ImageStore, limits: ImageSettings) -> Picture:
-    try:
-        found = images.fetch(one.image, reserve=lambda _: None, timeout=TIMEOUT)
-    except Unavailable as error:
-        if error.code == "NoSuchBucket":
-            raise Rejected("image_not_found", str(error), stage="fetch") from error
-        raise
-    if found.sha256 != one.sha256:
-        raise Rejected("image_changed", f"image {one.image.uri} has other bytes now", stage="fetch")
-    pixels = decode(found.content, limits).pixels
+def _picture(one: Shown, images: Images, limits: ImageSettings) -> Picture:
+    pixels = decode(inspected_bytes(images, one.image, one.sha256), limits).pixels
     return Picture(
         image=encoded(shrunk(pixels, LONGEST), ".jpg"),
         width=one.width,

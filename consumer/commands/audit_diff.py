@@ -199,9 +199,9 @@ def _inspection(settings: Settings, side: _Side, chosen: dict[str, Any], prefix:
 
 def _draw(settings: Settings, found: Difference, folder: Path) -> list[Path]:
     from consumer.auditing.diff_pictures import draw_examples
-    from consumer.images.store import ImageStore
+    from consumer.auditing.inspected import open_images
 
-    images = ImageStore(settings.s3, settings.images)
+    images = open_images(settings)
     return list(draw_examples(found.examples, images, settings.images, folder, warn=warn))
 
 

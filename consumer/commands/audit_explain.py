@@ -150,16 +150,16 @@ def _timeline(timings: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 def _look(told: list[Story], settings: Settings, picture: Path | None) -> None:
     """At the image of the last result."""
-    from consumer.auditing.illustration import inspected_bytes, picture_of
+    from consumer.auditing.illustration import content_of, picture_of
 
     results = [outcome for story in told for outcome in story.outcomes if outcome.kind == "result"]
     if not results:
         raise CheckFailed("there is no result whose image could be looked at")
     outcome = results[-1]
     try:
-        content = inspected_bytes(outcome, settings)
+        content = content_of(outcome, settings)
         if picture is not None:
-            picture.write_bytes(picture_of(content, outcome.detections or (), settings, picture.suffix.lower()))
+            picture.write_bytes(picture_of(content, outcome, settings, picture.suffix.lower()))
     except Rejected as rejection:
         raise CheckFailed(f"{rejection.reason}: {rejection}") from rejection
     said = f", drawn in {picture}" if picture else ""
