@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from consumer.__main__ import app
 from consumer.audit.columns import JOBS_SCHEMA, OUTCOMES_SCHEMA
 from consumer.audit.rows import job_rows, result_rows
+from consumer.detection.yolo import prepare
 from consumer.messages import Detection, ImageReference
 from tests.rigs.audit_rows import RESULTS, START, a_job_record, a_result_of, lying, write_files
 from tests.rigs.browser import NoBrowser, open_browser
@@ -135,10 +136,9 @@ def test_a_yolo_export_is_read_by_ultralytics_as_it_was_written(run: Run, tmp_pa
 
 def read_by_ultralytics(folder: Path) -> list[tuple[Path, list[list[float]]]]:
     """The images of the set with their rows of class and box, by Ultralytics' own loader."""
+    prepare()
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
-
-    import consumer.detection.yolo  # noqa: F401  # sets what ultralytics may do, before it is imported
 
     data = check_det_dataset(str(folder / "data.yaml"), autodownload=False)
     dataset = YOLODataset(str(folder / "images"), data=data, task="detect", augment=False)
