@@ -292,6 +292,7 @@ def test_objects_are_encrypted_locked_and_signed_as_the_settings_say(
     assert all(is_signed_by(manifest, signer.public_key) for manifest in manifests)
 
 
+@pytest.mark.slow
 def test_a_topic_that_was_made_anew_ends_the_auditor_with_1(
     kafka: Kafka, s3: S3Server, bucket: str, topics: CreateTopics, start_consumer: StartConsumer
 ) -> None:

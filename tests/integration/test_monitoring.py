@@ -97,6 +97,7 @@ def test_the_dashboard_names_no_data_source_of_its_own() -> None:
     assert set(re.findall(r'"uid": "([^"]+)"', text)) == {"${datasource}", "inspection"}
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.s3
 @pytest.mark.timeout(120)
