@@ -10,7 +10,8 @@ import polars as pl
 
 from consumer.audit.library import Library
 from consumer.audit.matching import Change, Tolerances, changes, matched
-from consumer.audit.selection import Selection
+from consumer.audit.rows import detections_of
+from consumer.audit.selection import Selection, selected
 from consumer.messages import Detection, ImageReference
 
 MatchBy = Literal["job", "image"]
@@ -40,8 +41,7 @@ class Inspection:
     @property
     def outcomes(self) -> pl.LazyFrame:
         """Columns as in `columns.OUTCOMES`."""
-        frame = self.library.outcomes(self.topics, since=self.selection.since, until=self.selection.until)
-        return self.selection.of(frame)
+        return selected(self.library, self.topics, self.selection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +214,6 @@ def _compared(row: Row, difference: Difference, tolerances: Tolerances) -> tuple
         if change.kind == "class_changed" and change.base and change.candidate:
             difference.confusions[change.base.class_name, change.candidate.class_name] += 1
     return found
-
-
-def detections_of(rows: list[Row] | None) -> tuple[Detection, ...]:
-    return tuple(
-        Detection(row["class_id"], row["class_name"], row["confidence"], (row["x1"], row["y1"], row["x2"], row["y2"]))
-        for row in rows or ()
-    )
 
 
 def _place(row: Row, side: str) -> str:

@@ -11,7 +11,7 @@ import polars as pl
 
 from consumer.audit.columns import OUTCOMES
 from consumer.audit.library import Library
-from consumer.audit.selection import Selection
+from consumer.audit.selection import Selection, selected
 from consumer.errors import Rejected
 from consumer.intake import contents_of
 from consumer.messages import ImageReference, JobParameters, Record
@@ -65,8 +65,7 @@ def jobs_of(
 
 def sources_of(library: Library, topics: Sequence[str], selection: Selection) -> list[str]:
     """The topics that these jobs lay on."""
-    frame = library.outcomes(topics, since=selection.since, until=selection.until, partition=selection.partition)
-    found = selection.of(frame).select("source_topic").unique().collect().to_series()
+    found = selected(library, topics, selection).select("source_topic").unique().collect().to_series()
     return sorted(found.drop_nulls())
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from consumer.audit.columns import OUTCOMES
 from consumer.audit.library import Library
-from consumer.audit.selection import Selection
+from consumer.audit.selection import Selection, selected
 
 SHOWN = ("time", "kind", "job_id", "image", "found", "top_confidence", "model", "reason")
 """Columns of a table where none are asked for; `image` and `found` are made of others."""
@@ -32,8 +32,7 @@ COLUMNS = (*OUTCOMES, "image", "found")
 
 def chosen(library: Library, topics: Sequence[str], selection: Selection) -> pl.LazyFrame:
     """The rows that are meant, with all columns and with `image` (s3://bucket/key) and `found` (names and count)."""
-    rows = library.outcomes(topics, since=selection.since, until=selection.until, partition=selection.partition)
-    return selection.of(rows).with_columns(_IMAGE, _FOUND)
+    return selected(library, topics, selection).with_columns(_IMAGE, _FOUND)
 
 
 def first_rows(rows: pl.LazyFrame, columns: Sequence[str], *, sort: str, limit: int) -> tuple[pl.DataFrame, int]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from consumer.audit.rows import detections_of
 from consumer.gallery import Chart, Fact, LostJob, Table
 from consumer.messages import Detection, ImageReference
 
@@ -112,12 +113,7 @@ def shown_of(row: dict[str, Any]) -> Shown:
         place=f"{row['source_topic']}/{row['source_partition']}/{row['source_offset']}",
         time=row["time"],
         model=f"{row['model']} {row['model_sha256'][:12]}",
-        detections=tuple(
-            Detection(
-                one["class_id"], one["class_name"], one["confidence"], (one["x1"], one["y1"], one["x2"], one["y2"])
-            )
-            for one in row["detections"]
-        ),
+        detections=detections_of(row["detections"]),
         metadata=row["metadata"],
     )
 

@@ -1,6 +1,6 @@
 """One record of Kafka → one row of the audit."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +163,14 @@ def _detection(one: Detection) -> Row:
         "x2": x2,
         "y2": y2,
     }
+
+
+def detections_of(found: Sequence[Mapping[str, Any]] | None) -> tuple[Detection, ...]:
+    """What stands in the column `detections` of a row, as it was in the result; none for null."""
+    return tuple(
+        Detection(one["class_id"], one["class_name"], one["confidence"], (one["x1"], one["y1"], one["x2"], one["y2"]))
+        for one in found or ()
+    )
 
 
 def _dead_letter(letter: DeadLetterView) -> Row:

@@ -1,13 +1,15 @@
 """Which rows does a person ask for? Predicates alone, so that Parquet's statistics can skip what cannot match."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import translate
 from typing import Literal
 
 import polars as pl
+
+from consumer.audit.library import Library
 
 Kind = Literal["result", "dead_letter", "foreign"]
 
@@ -99,13 +101,25 @@ def _expression(part: str) -> str:
     return inner
 
 
-def _is_place(text: str) -> pl.Expr:
+def selected(library: Library, topics: Sequence[str], selection: Selection) -> pl.LazyFrame:
+    """The rows of these topics that are meant, from the files that may hold them."""
+    rows = library.outcomes(topics, since=selection.since, until=selection.until, partition=selection.partition)
+    return selection.of(rows)
+
+
+def place_of(text: str) -> tuple[str, int, int] | None:
+    """`topic/partition/offset`, None for a text that is no place."""
     topic, _, rest = text.partition("/")
     partition, _, offset = rest.partition("/")
-    if not (partition.isdecimal() and offset.isdecimal()):
+    return (topic, int(partition), int(offset)) if partition.isdecimal() and offset.isdecimal() else None
+
+
+def _is_place(text: str) -> pl.Expr:
+    place = place_of(text)
+    if place is None:
         return pl.lit(value=False)
-    columns = {"source_topic": topic, "source_partition": int(partition), "source_offset": int(offset)}
-    return pl.all_horizontal(*(pl.col(name) == value for name, value in columns.items()))
+    columns = zip(("source_topic", "source_partition", "source_offset"), place, strict=True)
+    return pl.all_horizontal(*(pl.col(name) == value for name, value in columns))
 
 
 def _metadata_at(path: str) -> pl.Expr:

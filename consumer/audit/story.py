@@ -1,6 +1,5 @@
 """What happened to one job, from its record to its outcome, and to others of its name?"""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,8 @@ import polars as pl
 from msgspec import Struct
 
 from consumer.audit.library import Library
-from consumer.audit.selection import Selection
+from consumer.audit.rows import detections_of
+from consumer.audit.selection import Selection, place_of
 from consumer.messages import Detection, ImageReference
 
 STAGES = ("queue", "fetch", "decode", "detect")
@@ -119,7 +119,7 @@ def _split(job: str) -> tuple[str, int | None]:
 def _records(
     library: Library, asked: Asked, name: str
 ) -> dict[tuple[str, int, int, int], tuple[str, Published | None]]:
-    there = _place(name)
+    there = place_of(name)
     has_name = pl.col("jobs").list.eval(pl.element().struct.field("job_id") == name).list.any()
     is_there = pl.lit(value=False)
     if there is not None:
@@ -135,12 +135,6 @@ def _records(
                 published = Published(row["time"], _text(row["record_key"]), len(row["jobs"]) - 1)
                 found[row["topic"], row["partition"], row["offset"], job["index"]] = (job["job_id"], published)
     return found
-
-
-def _place(name: str) -> tuple[str, int, int] | None:
-    topic, _, rest = name.partition("/")
-    partition, _, offset = rest.partition("/")
-    return (topic, int(partition), int(offset)) if partition.isdecimal() and offset.isdecimal() else None
 
 
 def _outcomes(library: Library, asked: Asked, name: str) -> list[tuple[tuple[str, int, int, int], str, Outcome]]:
@@ -166,20 +160,11 @@ def _outcome(row: dict[str, Any]) -> Outcome:
         image=None if row["key"] is None else f"s3://{row['bucket']}/{row['key']}",
         confidence=row["confidence_threshold"],
         iou=row["iou_threshold"],
-        detections=_detections(row["detections"]),
+        detections=None if row["detections"] is None else detections_of(row["detections"]),
         timings_ms=None if row["total_ms"] is None else {name: row[f"{name}_ms"] for name in (*STAGES, "total")},
         worker=row["host"],
         error=row["error_message"],
         original=_text(row["original"]),
-    )
-
-
-def _detections(found: Sequence[dict[str, Any]] | None) -> tuple[Detection, ...] | None:
-    if found is None:
-        return None
-    return tuple(
-        Detection(one["class_id"], one["class_name"], one["confidence"], (one["x1"], one["y1"], one["x2"], one["y2"]))
-        for one in found
     )
 
 

@@ -1,14 +1,11 @@
 """consumer audit: every outcome in S3, and what can be asked of it."""
 
-import logging
-import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consumer import logs
 from consumer.commands.audit_diff import diff
 from consumer.commands.audit_explain import explain
 from consumer.commands.audit_export import export
@@ -17,8 +14,9 @@ from consumer.commands.audit_reconcile import reconcile
 from consumer.commands.audit_replay import replay
 from consumer.commands.audit_report import report
 from consumer.commands.audit_verify import verify
-from consumer.errors import SettingsError
-from consumer.settings import LoggingSettings, load
+from consumer.commands.frame import Running, run_process
+from consumer.commands.selecting import audit_installed
+from consumer.settings import Settings
 
 app = typer.Typer(
     name="audit", help="Every outcome as Parquet in S3: write it, query it, prove it.", no_args_is_help=True
@@ -47,23 +45,13 @@ def run(
 
     Example: consumer audit run --settings settings.yaml
     """
-    try:
-        loaded = load(settings, inspects=False)
-        logs.configure(loaded.logging)
-        try:
-            from consumer.auditing.process import AuditProcess
-        except ModuleNotFoundError as error:
-            if error.name not in ("polars", "cryptography"):
-                raise
-            raise SettingsError(f"{error.name} is not installed: pip install 'inspection-consumer[audit]'") from error
-    except SettingsError as error:
-        logs.configure(LoggingSettings())
-        logging.getLogger(__name__).error("%s", error, extra={"exit_code": error.exit_code})  # noqa: TRY400  # one line
-        raise typer.Exit(error.exit_code) from None
-    code = AuditProcess(loaded, until_caught_up=until_caught_up).main()
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)
+    run_process(settings, partial(_build, until_caught_up=until_caught_up), inspects=False)
+
+
+def _build(settings: Settings, *, until_caught_up: bool) -> Running:
+    with audit_installed():
+        from consumer.auditing.process import AuditProcess
+    return AuditProcess(settings, until_caught_up=until_caught_up)
 
 
 for command in (query, explain, report, reconcile, verify, replay, diff, export):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.commands.frame import AsJson, SettingsFile, console, ending, open_settings, write_line
-from consumer.commands.selecting import From, Since, Until, moment_of, open_audit
+from consumer.commands.selecting import From, OutcomeTopics, Since, Until, moment_of, open_audit
 from consumer.errors import CheckFailed, Rejected, SettingsError
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def explain(
     jobs: Annotated[
         str | None, typer.Option("--jobs", metavar="TOPIC", help="Where jobs lie. [default: topics.jobs]")
     ] = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOPIC", help="Of outcomes; repeatable. [default: topics.results, topics.dead_letters]"),
-    ] = None,
+    topic: OutcomeTopics = None,
     since: Since = None,
     until: Until = None,
     check: Annotated[

@@ -20,12 +20,13 @@ from consumer.commands.selecting import (
     Metadata,
     MinConfidence,
     Model,
+    Only,
     Partition,
     Since,
     Until,
-    fields_of,
-    moment_of,
     open_audit,
+    reading,
+    selection_of,
 )
 from consumer.errors import CheckFailed
 
@@ -77,35 +78,28 @@ def export(
     with ending():
         loaded = open_settings(settings, inspects=False)
         library = open_audit(loaded, from_)
-        import polars as pl
-
         from consumer.audit.export import wanted
         from consumer.audit.query import chosen
-        from consumer.audit.selection import Selection
         from consumer.auditing.relabelling import export as write
 
         if not all_ and min_confidence is None and max_confidence is None:
             min_confidence, max_confidence = BORDERLINE
-        selection = Selection(
-            since=moment_of(since, option="--since"),
-            until=moment_of(until, option="--until"),
-            kind="result",
-            bucket=bucket,
+        selection = selection_of(
+            only=Only.RESULTS,
+            since=since,
+            until=until,
             key=key,
-            model=model,
-            partition=partition,
-            classes=tuple(class_ or ()),
+            bucket=bucket,
+            class_=class_,
             min_confidence=min_confidence,
             max_confidence=max_confidence,
-            metadata=fields_of(metadata),
+            model=model,
+            metadata=metadata,
+            partition=partition,
         )
-        try:
+        with reading(library):
             rows = chosen(library, topic or [loaded.topics.results], selection)
             outcomes = list(write(islice(wanted(rows), limit), folder, format_.value, loaded))
-        except pl.exceptions.PolarsError as error:
-            raise CheckFailed(
-                f"audit {library.shelf.name} cannot be read: {' '.join(str(error).split())[:300]}"
-            ) from error
         left_out = [why for why in outcomes if why is not None]
         for why in left_out:
             warn(f"left out: {why}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumer.commands.asking import ReasonCodes, known_reasons, show_page, warn
+from consumer.commands.asking import ReasonCodes, show_page, warn
 from consumer.commands.frame import AsJson, SettingsFile, console, ending, open_settings, write_line
 from consumer.commands.selecting import (
     Bucket,
@@ -22,27 +22,21 @@ from consumer.commands.selecting import (
     Metadata,
     MinConfidence,
     Model,
+    Only,
+    OutcomeTopics,
     Partition,
     Since,
     Until,
-    fields_of,
-    moment_of,
     open_audit,
+    reading,
+    selection_of,
 )
-from consumer.errors import CheckFailed, SettingsError
+from consumer.errors import SettingsError
 
 if TYPE_CHECKING:
     import polars as pl
 
 _BY_SUFFIX = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
-
-
-class Only(StrEnum):
-    """Which outcomes; the names of a command-line option."""
-
-    ALL = "all"
-    RESULTS = "results"
-    DEAD_LETTERS = "dead-letters"
 
 
 class Format(StrEnum):
@@ -57,10 +51,7 @@ def query(
     settings: SettingsFile = None,
     *,
     from_: From = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOPIC", help="Of outcomes; repeatable. [default: topics.results, topics.dead_letters]"),
-    ] = None,
+    topic: OutcomeTopics = None,
     since: Since = None,
     until: Until = None,
     only: Annotated[Only, typer.Option(help="Which kind of outcome.")] = Only.ALL,
@@ -110,26 +101,22 @@ def query(
     with ending():
         loaded = open_settings(settings, inspects=False)
         library = open_audit(loaded, from_)
-        import polars as pl
-
         from consumer.audit.query import chosen, counted
-        from consumer.audit.selection import Selection
 
-        kinds = {Only.RESULTS: "result", Only.DEAD_LETTERS: "dead_letter"}
-        selection = Selection(
-            since=moment_of(since, option="--since"),
-            until=moment_of(until, option="--until"),
-            kind=kinds.get(only),  # type: ignore[arg-type]
-            bucket=bucket,
+        selection = selection_of(
+            since=since,
+            until=until,
             key=key,
-            job=job,
-            model=model,
-            partition=partition,
-            classes=tuple(class_ or ()),
+            bucket=bucket,
+            class_=class_,
             min_confidence=min_confidence,
             max_confidence=max_confidence,
-            reasons=tuple(sorted(known_reasons(reason))),
-            metadata=fields_of(metadata),
+            model=model,
+            metadata=metadata,
+            partition=partition,
+            only=only,
+            job=job,
+            reason=reason,
         )
         wanted = _columns(columns)
         how = format_ or (Format.JSON if as_json else Format.TABLE)
@@ -144,7 +131,7 @@ def query(
         topics = topic or [loaded.topics.results, loaded.topics.dead_letters]
         if not set(topics) & set(library.topics()):
             warn(f"audit {library.shelf.name} has no {' and no '.join(topics)}")
-        try:
+        with reading(library):
             rows = chosen(library, topics, selection)
             if limit and not is_table:
                 rows = rows.head(limit)
@@ -156,8 +143,6 @@ def query(
                 _show_table(rows, columns=wanted, sort=sort or "-time", limit=50 if limit is None else limit)
             else:
                 _print(rows, wanted, how)
-        except pl.exceptions.PolarsError as error:
-            raise CheckFailed(f"audit {library.shelf.name} cannot be read: {_short(error)}") from error
 
 
 def _known() -> tuple[str, ...]:
@@ -233,9 +218,10 @@ def _show_counts(counts: pl.DataFrame, how: Format) -> None:
 
 
 def _print(rows: pl.LazyFrame, columns: Sequence[str] | None, how: Format) -> None:
+    from consumer.audit.columns import OUTCOMES
     from consumer.audit.query import lines, write_csv
 
-    wanted = columns or _columns("all") or ()
+    wanted = columns or list(OUTCOMES)
     if how is Format.CSV:
         write_csv(rows, wanted, sys.stdout.buffer)
         return
@@ -246,9 +232,10 @@ def _print(rows: pl.LazyFrame, columns: Sequence[str] | None, how: Format) -> No
 def _write(rows: pl.LazyFrame, columns: Sequence[str] | None, file: Path, kind: str) -> None:
     import msgspec
 
+    from consumer.audit.columns import OUTCOMES
     from consumer.audit.query import lines, write_csv, write_parquet
 
-    wanted = columns or _columns("all") or ()
+    wanted = columns or list(OUTCOMES)
     if kind == "parquet":
         write_parquet(rows, wanted, file)
         return
@@ -257,7 +244,3 @@ def _write(rows: pl.LazyFrame, columns: Sequence[str] | None, file: Path, kind: 
             write_csv(rows, wanted, out)
         else:
             out.writelines(msgspec.json.encode(row) + b"\n" for row in lines(rows, wanted))
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.asking import ReasonCodes, a_number, known_reasons, warn
+from consumer.commands.asking import ReasonCodes, a_number, warn
 from consumer.commands.frame import AsJson, SettingsFile, console, ending, open_settings, write_line
 from consumer.commands.selecting import (
     Bucket,
@@ -21,12 +21,13 @@ from consumer.commands.selecting import (
     Metadata,
     MinConfidence,
     Model,
+    Only,
+    OutcomeTopics,
     Partition,
     Since,
     Until,
-    fields_of,
-    moment_of,
     open_audit,
+    selection_of,
 )
 from consumer.errors import CheckFailed
 
@@ -41,32 +42,12 @@ class ParametersOf(StrEnum):
     ORIGINAL = "original"
 
 
-class Only(StrEnum):
-    """Jobs with which outcome; the names of a command-line option."""
-
-    ALL = "all"
-    RESULTS = "results"
-    DEAD_LETTERS = "dead-letters"
-
-
-_KINDS: dict[Only, Literal["result", "dead_letter"] | None] = {
-    Only.ALL: None,
-    Only.RESULTS: "result",
-    Only.DEAD_LETTERS: "dead_letter",
-}
-
-
 def replay(
     settings: SettingsFile = None,
     *,
     to: Annotated[str, typer.Option("--to", metavar="TOPIC", help="Where they are published; it must exist.")],
     from_: From = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TOPIC", help="Of outcomes; repeatable. [default: topics.results and topics.dead_letters]"
-        ),
-    ] = None,
+    topic: OutcomeTopics = None,
     since: Since = None,
     until: Until = None,
     only: Annotated[Only, typer.Option(help="Jobs with which outcome.")] = Only.ALL,
@@ -112,24 +93,23 @@ def replay(
         loaded = open_settings(settings, inspects=False)
         library = open_audit(loaded, from_)
         from consumer.audit.jobs import jobs_of, sources_of
-        from consumer.audit.selection import Selection
         from consumer.auditing.replay import check_target, some
         from consumer.auditing.replay import replay as send
 
-        selection = Selection(
-            since=moment_of(since, option="--since"),
-            until=moment_of(until, option="--until"),
-            kind=_KINDS[only],
-            bucket=bucket,
+        selection = selection_of(
+            since=since,
+            until=until,
             key=key,
-            job=job,
-            model=model,
-            partition=partition,
-            classes=tuple(class_ or ()),
+            bucket=bucket,
+            class_=class_,
             min_confidence=min_confidence,
             max_confidence=max_confidence,
-            reasons=tuple(sorted(known_reasons(reason))),
-            metadata=fields_of(metadata),
+            model=model,
+            metadata=metadata,
+            partition=partition,
+            only=only,
+            job=job,
+            reason=reason,
         )
         topics = topic or [loaded.topics.results, loaded.topics.dead_letters]
         sources = sources_of(library, topics, selection)

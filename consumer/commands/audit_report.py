@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from consumer.commands.asking import ReasonCodes, known_reasons, warn
+from consumer.commands.asking import ReasonCodes, warn
 from consumer.commands.frame import SettingsFile, console, ending, open_settings
 from consumer.commands.selecting import (
     Bucket,
@@ -20,17 +20,14 @@ from consumer.commands.selecting import (
     Metadata,
     MinConfidence,
     Model,
+    OutcomeTopics,
     Partition,
     Since,
     Until,
-    fields_of,
-    moment_of,
     open_audit,
+    reading,
+    selection_of,
 )
-from consumer.errors import CheckFailed
-
-if TYPE_CHECKING:
-    pass
 
 
 class Pick(StrEnum):
@@ -46,10 +43,7 @@ def report(
     settings: SettingsFile = None,
     *,
     from_: From = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOPIC", help="Of outcomes; repeatable. [default: topics.results, topics.dead_letters]"),
-    ] = None,
+    topic: OutcomeTopics = None,
     since: Since = None,
     until: Until = None,
     key: KeyPattern = None,
@@ -79,34 +73,27 @@ def report(
     with ending():
         loaded = open_settings(settings, inspects=False)
         library = open_audit(loaded, from_)
-        import polars as pl
-
         from consumer.audit.query import chosen
-        from consumer.audit.selection import Selection
         from consumer.auditing.paper import Paper, write_report
 
-        selection = Selection(
-            since=moment_of(since, option="--since"),
-            until=moment_of(until, option="--until"),
-            bucket=bucket,
+        selection = selection_of(
+            since=since,
+            until=until,
             key=key,
-            model=model,
-            partition=partition,
-            classes=tuple(class_ or ()),
+            bucket=bucket,
+            class_=class_,
             min_confidence=min_confidence,
             max_confidence=max_confidence,
-            reasons=tuple(sorted(known_reasons(reason))),
-            metadata=fields_of(metadata),
+            model=model,
+            metadata=metadata,
+            partition=partition,
+            reason=reason,
         )
         topics = topic or [loaded.topics.results, loaded.topics.dead_letters]
         left_out: Counter[str] = Counter()
         paper = Paper(title, f"{library.shelf.name}: {', '.join(topics)}", pick.value, images)
-        try:
+        with reading(library):
             written = write_report(file, chosen(library, topics, selection), paper, loaded, left_out)
-        except pl.exceptions.PolarsError as error:
-            raise CheckFailed(
-                f"audit {library.shelf.name} cannot be read: {' '.join(str(error).split())[:300]}"
-            ) from error
         if left_out:
             said = ", ".join(f"{count} {name}" for name, count in left_out.most_common())
             warn(f"{left_out.total()} pictures are not shown: {said}")

@@ -7,16 +7,16 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, Protocol
 
 import msgspec
 import typer
 from rich.console import Console
 
 from consumer import logs
-from consumer.errors import CheckFailed, Fatal, Unavailable, Unreachable
+from consumer.errors import CheckFailed, Fatal, SettingsError, Unavailable, Unreachable
 from consumer.settings import LoggingSettings, Settings, load
 
 SettingsFile = Annotated[
@@ -51,6 +51,30 @@ def open_settings(file: Path | None, *, inspects: bool = True) -> Settings:
     """Load the settings; log lines are warnings alone, as text on stderr. Raises SettingsError."""
     logs.configure(LoggingSettings(level="WARNING", format="text"))
     return load(file, inspects=inspects)
+
+
+class Running(Protocol):
+    """A process that runs until it is stopped, see process.py."""
+
+    def main(self) -> int: ...
+
+
+def run_process(file: Path | None, build: Callable[[Settings], Running], *, inspects: bool = True) -> NoReturn:
+    """Load the settings, build what is to run, run it and end with its exit code; what is wrong with the settings is
+    one line in the log."""
+    try:
+        loaded = load(file, inspects=inspects)
+        logs.configure(loaded.logging)
+        process = build(loaded)
+    except SettingsError as error:
+        logs.configure(LoggingSettings())
+        logging.getLogger(__name__).error("%s", error, extra={"exit_code": error.exit_code})  # noqa: TRY400  # one line
+        raise typer.Exit(error.exit_code) from None
+    code = process.main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # Not sys.exit: it would wait for workers that hang in an outage and whose jobs were given back already.
+    os._exit(code)
 
 
 @contextlib.contextmanager

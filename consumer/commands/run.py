@@ -1,16 +1,13 @@
 """consumer run: the process that production runs."""
 
-import logging
-import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consumer import logs
-from consumer.errors import SettingsError
-from consumer.settings import LoggingSettings, load
+from consumer.commands.frame import Running, run_process
+from consumer.settings import Settings
 
 
 def run(
@@ -33,17 +30,10 @@ def run(
 
     Example: consumer run --settings settings.yaml
     """
-    try:
-        loaded = load(settings)
-    except SettingsError as error:
-        logs.configure(LoggingSettings())
-        logging.getLogger(__name__).error("%s", error, extra={"exit_code": error.exit_code})  # noqa: TRY400  # one line
-        raise typer.Exit(error.exit_code) from None
-    logs.configure(loaded.logging)
+    run_process(settings, partial(_build, until_caught_up=until_caught_up))
+
+
+def _build(settings: Settings, *, until_caught_up: bool) -> Running:
     from consumer.app import App  # here, so that help and settings errors need no engine
 
-    code = App(loaded, until_caught_up=until_caught_up).main()
-    logging.shutdown()
-    sys.stdout.flush()
-    # Not sys.exit: it would wait for workers that hang in an outage and whose jobs were given back already.
-    os._exit(code)
+    return App(settings, until_caught_up=until_caught_up)

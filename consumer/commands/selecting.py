@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.asking import a_number
-from consumer.errors import SettingsError
+from consumer.commands.asking import a_number, known_reasons, moment
+from consumer.errors import CheckFailed, SettingsError
 
 if TYPE_CHECKING:
     from consumer.audit.library import Library
+    from consumer.audit.selection import Selection
     from consumer.settings import Settings
 
 From = Annotated[
@@ -44,30 +48,91 @@ Metadata = Annotated[
     list[str] | None,
     typer.Option(metavar="FIELD=VALUE", help="Of the job's metadata: line=3, camera.id=c7; repeatable."),
 ]
+OutcomeTopics = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TOPIC", help="Of outcomes; repeatable. [default: topics.results, topics.dead_letters]"),
+]
 Partition = Annotated[int | None, typer.Option(metavar="N", min=0, help="Of the outcome's topic.")]
 
 
-def open_audit(settings: Settings, place: str | None) -> Library:
-    """The audit that is meant. Raises SettingsError, also where what reads Parquet is not installed."""
+class Only(StrEnum):
+    """Which outcomes; the names of a command-line option."""
+
+    ALL = "all"
+    RESULTS = "results"
+    DEAD_LETTERS = "dead-letters"
+
+
+def selection_of(
+    *,
+    since: str | None,
+    until: str | None,
+    only: Only = Only.ALL,
+    key: str | None,
+    bucket: str | None,
+    job: str | None = None,
+    class_: list[str] | None,
+    min_confidence: float | None,
+    max_confidence: float | None,
+    reason: list[str] | None = None,
+    model: str | None,
+    metadata: list[str] | None,
+    partition: int | None,
+) -> Selection:
+    """What the options above mean together. Raises SettingsError for what one of them cannot be."""
+    from consumer.audit.selection import Kind, Selection
+
+    kinds: dict[Only, Kind] = {Only.RESULTS: "result", Only.DEAD_LETTERS: "dead_letter"}
+    return Selection(
+        since=moment_of(since, option="--since"),
+        until=moment_of(until, option="--until"),
+        kind=kinds.get(only),
+        bucket=bucket,
+        key=key,
+        job=job,
+        model=model,
+        partition=partition,
+        classes=tuple(class_ or ()),
+        min_confidence=min_confidence,
+        max_confidence=max_confidence,
+        reasons=tuple(sorted(known_reasons(reason))),
+        metadata=fields_of(metadata),
+    )
+
+
+@contextlib.contextmanager
+def audit_installed() -> Iterator[None]:
+    """SettingsError where what reads and writes Parquet is not installed."""
     try:
-        from consumer.auditing.place import open_library
+        yield
     except ModuleNotFoundError as error:
         if error.name not in ("polars", "cryptography"):
             raise
         raise SettingsError(f"{error.name} is not installed: pip install 'inspection-consumer[audit]'") from error
+
+
+def open_audit(settings: Settings, place: str | None) -> Library:
+    """The audit that is meant. Raises SettingsError, also where what reads Parquet is not installed."""
+    with audit_installed():
+        from consumer.auditing.place import open_library
     return open_library(settings, place)
+
+
+@contextlib.contextmanager
+def reading(library: Library) -> Iterator[None]:
+    """CheckFailed for what polars cannot read."""
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        fact = " ".join(str(error).split())[:300]
+        raise CheckFailed(f"audit {library.shelf.name} cannot be read: {fact}") from error
 
 
 def moment_of(text: str | None, *, option: str) -> datetime | None:
     """The time that `--since` and `--until` mean; None for none, earliest and latest. Raises SettingsError."""
-    from consumer.watching.moments import read_moment
-
-    if text is None:
-        return None
-    try:
-        found = read_moment(text, now=datetime.now(UTC))
-    except ValueError as error:
-        raise SettingsError(f"{option}: {error}") from error
+    found = None if text is None else moment(text, option=option)
     return found if isinstance(found, datetime) else None
 
 

@@ -1,6 +1,6 @@
 """Which objects lie under a prefix? A page at a time, so that a million of them take no more memory than ten."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,15 +27,23 @@ def listed(access: S3Access, bucket: str, prefix: str = "", *, start_after: str 
     """All objects whose keys begin with `prefix` and come behind `start_after`, in S3's order (that of UTF-8's bytes),
     each page asked for when it is needed.
 
-    boto3 asks, since obstore drops slashes at a key's ends and refuses double ones. Raises SettingsError or
-    Unavailable, see `ask`; Unavailable too for a store that does not say where it goes on.
+    boto3 asks, since obstore drops slashes at a key's ends and refuses double ones. Raises as `pages` does.
     """
-    what = f"s3://{bucket}/{prefix} cannot be listed"
-    asked = {"Bucket": bucket, "Prefix": prefix} | ({"StartAfter": start_after} if start_after else {})
-    while True:
-        page: dict[str, Any] = ask(partial(access.boto3_client.list_objects_v2, **asked), what)
+    for page in pages(access, bucket, prefix, {"StartAfter": start_after} if start_after else {}):
         for entry in page.get("Contents", ()):
             yield ListedObject(entry["Key"], entry["Size"])
+
+
+def pages(
+    access: S3Access, bucket: str, prefix: str, options: Mapping[str, str], *, ask: Callable[..., Any] = ask
+) -> Iterator[dict[str, Any]]:
+    """The store's answers to ListObjectsV2, one after the other; `ask` makes each call. Raises SettingsError or
+    Unavailable, see `ask`; Unavailable too for a store that does not say where it goes on."""
+    what = f"s3://{bucket}/{prefix} cannot be listed"
+    asked = {"Bucket": bucket, "Prefix": prefix, **options}
+    while True:
+        page: dict[str, Any] = ask(partial(access.boto3_client.list_objects_v2, **asked), what)
+        yield page
         if not page.get("IsTruncated"):
             return
         token = page.get("NextContinuationToken")

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from consumer.errors import SettingsError
 from consumer.images.access import S3Access
-from consumer.images.listing import listed
+from consumer.images.listing import listed, pages
 from consumer.images.objects import ask
 from consumer.settings import AuditSettings
 
@@ -50,16 +50,12 @@ class S3Shelf:
 
     def folders(self, path: str) -> list[str]:
         begin = f"{self._prefix}{path}/" if path else self._prefix
-        asked = {"Bucket": self._bucket, "Prefix": begin, "Delimiter": "/"}
-        found = []
-        while True:
-            call = partial(self._client.list_objects_v2, **asked)
-            page: dict[str, Any] = self._ask(call, f"s3://{self._bucket}/{begin} cannot be listed")
-            found += [entry["Prefix"].removeprefix(begin).rstrip("/") for entry in page.get("CommonPrefixes", ())]
-            token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or token is None:
-                return sorted(found)
-            asked["ContinuationToken"] = token
+        found = [
+            entry["Prefix"].removeprefix(begin).rstrip("/")
+            for page in pages(self._access, self._bucket, begin, {"Delimiter": "/"}, ask=self._ask)
+            for entry in page.get("CommonPrefixes", ())
+        ]
+        return sorted(found)
 
     def objects(self, path: str) -> Iterator[tuple[str, int]]:
         begin = f"{self._prefix}{path}/" if path else self._prefix
