@@ -15,6 +15,7 @@ import pytest
 
 from tests.rigs.kafka import Kafka, KafkaCluster, KafkaUnavailable, kafka_source, open_cluster, open_kafka
 from tests.rigs.kafka_proxy import ProxiedKafka, open_proxied
+from tests.rigs.kafka_secured import SecuredKafka, open_secured
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3 import S3Server
 from tests.rigs.topics import Topics, create_topics, delete_topics
@@ -84,6 +85,12 @@ def kafka_cluster() -> Iterator[KafkaCluster]:
 def proxied_kafka() -> Iterator[ProxiedKafka]:
     """One real broker whose clients' requests a test may hold up; it lets go of them before it ends."""
     yield from _or_skip(open_proxied)
+
+
+@pytest.fixture(scope="session")
+def secured() -> Iterator[SecuredKafka]:
+    """One real broker that asks who one is and what one may do."""
+    yield from _or_skip(open_secured)
 
 
 @pytest.fixture(scope="session")

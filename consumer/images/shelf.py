@@ -93,14 +93,16 @@ class S3Shelf:
         return self._put(path, content, settings, **condition)
 
     def check(self, settings: AuditSettings) -> None:
-        """Try what the audit rests on, with a small object that stays: a second creation of the same name must be
-        refused. Raises SettingsError where the store takes it."""
+        """Try what the audit rests on, with a small object that stays: it can be written, listed and read, and a second
+        creation of the same name is refused. Raises SettingsError where one of them is not so."""
         self.create(_PROBE, b'{"schema": "inspection.audit-probe/1"}\n', settings)
         if self.create(_PROBE, b'{"schema": "inspection.audit-probe/1"}\n', settings):
             raise SettingsError(
                 f"audit.bucket: {self.name} lets an object be created twice: the store does not know If-None-Match, "
                 "so two auditors could overwrite each other's files"
             )
+        self.folders("")
+        self.read(_PROBE)
 
     def _put(self, path: str, content: bytes, settings: AuditSettings, **condition: str) -> str | None:
         asked = {

@@ -1,5 +1,6 @@
 """How do records get onto a topic, each one acknowledged or named with the reason why it was not?"""
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from consumer.kafka.client import (
     missing_right,
     producer_properties,
 )
-from consumer.kafka.topics import ask_metadata, size_limits
+from consumer.kafka.rights import ask_topic_rights
+from consumer.kafka.topics import ask_metadata, is_mock, refuse_missing_right, size_limits
 from consumer.messages import Headers, size_of
 from consumer.settings import Settings
 
@@ -77,10 +79,15 @@ class Publisher:
         refusals: list[KafkaError] = []
         admin = make(AdminClient, admin_properties(settings) | {"error_cb": refusals.append})
         metadata = ask_metadata(settings, admin, refusals, topic=self.topic, timeout=timeout)
+        if not is_mock(metadata):
+            rights = ask_topic_rights(admin, [self.topic], timeout=timeout)
+            refuse_missing_right(self.topic, rights.get(self.topic), "WRITE", key="kafka")
         self._turns = itertools.cycle(range(self._count_partitions(metadata)))
         self.max_bytes = size_limits(admin, [self.topic], metadata, timeout=timeout)[self.topic]
         self.waiting = 0
         """Records whose report has not come."""
+        self._end = "interrupted before the broker acknowledged it"
+        """Why what is purged was not sent."""
         self._producer = make(Producer, self._properties(settings))
 
     def __enter__(self) -> Self:
@@ -142,13 +149,18 @@ class Publisher:
         for _ in turns:
             if not self.waiting or (timeout is None and self._stopping.is_set()):
                 break
-            self._producer.flush(_POLL)  # unlike poll it does not linger for fuller batches
+            try:
+                self._producer.flush(_POLL)  # unlike poll it does not linger for fuller batches
+            except KafkaException as error:  # fatal: this producer sends nothing any more
+                self._end = self._refused(error.args[0]).reason
+                self.give_up()
         return self.waiting
 
     def give_up(self) -> None:
         """Report everything that was not acknowledged as refused; nothing can be sent any more."""
         self._producer.purge()
-        self._producer.flush(TIMEOUT)
+        with contextlib.suppress(KafkaException):  # fatal, and known
+            self._producer.flush(TIMEOUT)
 
     def _reported(self, error: KafkaError | None, record: KafkaMessage, *, on_done: Callable[[Report], None]) -> None:
         self.waiting -= 1
@@ -159,7 +171,7 @@ class Publisher:
 
     def _refused(self, error: KafkaError) -> Refused:
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-            return Refused("interrupted before the broker acknowledged it")
+            return Refused(self._end)
         fact = missing_right(error) if error.code() in MISSING_ACL else describe(error)
         return Refused(fact, is_at_fault=error.code() in _OF_RECORD)
 

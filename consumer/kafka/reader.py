@@ -38,7 +38,7 @@ class Reader:
         self._timeout = timeout
         self._settings = settings
         properties = consumer_properties(settings) | {
-            "group.id": f"{settings.kafka.group_id}-reader-{uuid.uuid4().hex[:8]}",  # librdkafka wants one
+            "group.id": f"{settings.kafka.group_id}-reader-{uuid.uuid4().hex[:8]}",  # librdkafka wants one, see _judge
             "statistics.interval.ms": 0,
             "fetch.wait.max.ms": 50,
             "log_level": 0,  # its calls say what went wrong
@@ -173,7 +173,12 @@ class Reader:
         }
 
     def _judge(self, error: KafkaError) -> None:
-        """Raise what a reader cannot go on with; librdkafka mends the rest by itself."""
+        """Raise what a reader cannot go on with; librdkafka mends the rest by itself.
+
+        It asks for the group's coordinator though no group is joined: who may not know of it can read all the same.
+        """
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return
         if error.code() in MISSING_ACL:
             raise SettingsError(f"kafka: {missing_right(error)}")
         if error.fatal() or not (error.retriable() or error.code() in _PASSING):

@@ -93,10 +93,10 @@ def check_readable(settings: Settings, *, timeout: float) -> None:
     refusals: list[KafkaError] = []
     admin = make(AdminClient, admin_properties(settings) | {"error_cb": refusals.append})
     metadata = ask_metadata(settings, admin, refusals, timeout=timeout)
-    names = list(_partition_counts(settings, metadata))
-    if not is_mock(metadata):
-        rights = ask_topic_rights(admin, names, timeout=timeout)
+    if not is_mock(metadata):  # first: what may not be seen looks as if it were not there
+        rights = ask_topic_rights(admin, [getattr(settings.topics, key) for key in _KEYS], timeout=timeout)
         _refuse_missing_rights(settings, rights, dict.fromkeys(_KEYS, "READ"))
+    _partition_counts(settings, metadata)
 
 
 class Committed(NamedTuple):
@@ -212,13 +212,16 @@ def _refuse_missing_rights(settings: Settings, rights: Mapping[str, Rights | Non
     when the first outcome is there. A topic that may not even be seen is left out of the metadata, as a missing one."""
     for key, need in needs.items():
         name = getattr(settings.topics, key)
-        granted = rights.get(name)
-        if granted is not None and need not in granted:
-            there_is = ", ".join(sorted(right.title() for right in granted)) or "none"
-            raise SettingsError(
-                f"topics.{key}: a right is missing: grant {need.title()} on topic {name} to this user "
-                f"(there is {there_is})"
-            )
+        refuse_missing_right(name, rights.get(name), need, key=f"topics.{key}")
+
+
+def refuse_missing_right(topic: str, granted: Rights | None, need: str, *, key: str) -> None:
+    """Raises SettingsError, which begins with `key`; None as rights are those that the broker does not tell."""
+    if granted is not None and need not in granted:
+        there_is = ", ".join(sorted(right.title() for right in granted)) or "none"
+        raise SettingsError(
+            f"{key}: a right is missing: grant {need.title()} on topic {topic} to this user (there is {there_is})"
+        )
 
 
 def _partition_counts(settings: Settings, metadata: ClusterMetadata) -> dict[str, int]:

@@ -1,7 +1,5 @@
 """Does the doctor name the right that is missing, and does asking disturb nobody?"""
 
-from collections.abc import Iterator
-
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation, ResourceType
@@ -11,18 +9,13 @@ from consumer.checkup.findings import Finding
 from consumer.kafka.client import producer_properties, transactional_id
 from consumer.kafka.rights import try_transactional_id
 from consumer.settings import Settings
-from tests.conftest import CreateTopics, _or_skip
+from tests.conftest import CreateTopics
 from tests.rigs.deadline import wait_until
 from tests.rigs.kafka import GivenKafka
-from tests.rigs.kafka_secured import SecuredKafka, open_secured
+from tests.rigs.kafka_secured import SecuredKafka
 from tests.rigs.topics import Topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def secured() -> Iterator[SecuredKafka]:
-    yield from _or_skip(open_secured)
 
 
 def settings_of(secured: SecuredKafka, topics: Topics, slot: str = "auto") -> Settings:

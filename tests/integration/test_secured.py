@@ -1,7 +1,7 @@
 """Does a secured broker let a consumer in by configuration alone, and is each way to be refused one clear line?"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -13,11 +13,11 @@ from consumer.demo.ports import free_port
 from consumer.errors import SettingsError
 from consumer.kafka.topics import read_topics
 from consumer.settings import Settings
-from tests.conftest import StartConsumer, _or_skip
+from tests.conftest import StartConsumer
 from tests.integration.troubles import SECRETS, TROUBLES, WRONG, World, settings_of
 from tests.rigs.deadline import wait_until
 from tests.rigs.jobs import job, picture
-from tests.rigs.kafka_secured import PASSWORD, SecuredKafka, open_secured
+from tests.rigs.kafka_secured import PASSWORD, SecuredKafka
 from tests.rigs.outcomes import OutcomeReader, judge
 from tests.rigs.s3 import S3Server
 from tests.rigs.token_server import CLIENT_SECRET
@@ -28,11 +28,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.timeout(240)]
 RENEWALS = 15  # by four clients, three times each at the least
 MOST_TRIES = 10  # without a pause between them there are hundreds
 AT_ONCE = 6  # processes that start together
-
-
-@pytest.fixture(scope="module")
-def secured() -> Iterator[SecuredKafka]:
-    yield from _or_skip(open_secured)
 
 
 @pytest.fixture(scope="module")

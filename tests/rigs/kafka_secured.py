@@ -17,6 +17,7 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
 from confluent_kafka.admin import ResourceType as Resource
@@ -28,6 +29,7 @@ from tests.rigs.kafka_jars import missing_tool
 from tests.rigs.token_server import AUDIENCE, ISSUER, TokenServer
 
 PASSWORD = "not-a-secret-of-anybody"
+USERS = ("line", "publisher", "auditor", "operator")
 _SECURITY = "org.apache.kafka.common.security"
 _PASSWORDS: Mapping[str, str] = {
     "sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
@@ -46,7 +48,7 @@ PROTOCOLS: Mapping[str, str] = {
 @dataclass(frozen=True)
 class SecuredKafka:
     """One broker with many doors: at `open_servers` everybody may do everything, at each of `doors` the user `line` may
-    do what was granted."""
+    do what was granted. By SCRAM there are the other `USERS` too, with the same password."""
 
     open_servers: str
     doors: Mapping[str, str]
@@ -71,20 +73,25 @@ class SecuredKafka:
             "sasl.password": PASSWORD,
         }
 
-    def grant(self, resource: Resource, name: str, operation: AclOperation, *, prefixed: bool = False) -> None:
+    def grant(
+        self, resource: Resource, name: str, operation: AclOperation, *, prefixed: bool = False, user: str = "line"
+    ) -> None:
         admin = AdminClient({"bootstrap.servers": self.open_servers})  # its requests end with it
-        for created in admin.create_acls([AclBinding(*_rule(resource, name, operation, prefixed))]).values():
+        for created in admin.create_acls([AclBinding(*_rule(resource, name, operation, prefixed, user))]).values():
             created.result(10)
 
-    def withdraw(self, resource: Resource, name: str, operation: AclOperation, *, prefixed: bool = False) -> None:
+    def withdraw(
+        self, resource: Resource, name: str, operation: AclOperation, *, prefixed: bool = False, user: str = "line"
+    ) -> None:
         admin = AdminClient({"bootstrap.servers": self.open_servers})
-        for deleted in admin.delete_acls([AclBindingFilter(*_rule(resource, name, operation, prefixed))]).values():
+        rule = AclBindingFilter(*_rule(resource, name, operation, prefixed, user))
+        for deleted in admin.delete_acls([rule]).values():
             deleted.result(10)
 
 
-def _rule(resource: Resource, name: str, operation: AclOperation, prefixed: bool) -> tuple[Any, ...]:
+def _rule(resource: Resource, name: str, operation: AclOperation, prefixed: bool, user: str) -> tuple[Any, ...]:
     pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
-    return resource, name, pattern, "User:line", "*", operation, AclPermissionType.ALLOW
+    return resource, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW
 
 
 @contextmanager
@@ -106,7 +113,7 @@ def open_secured() -> Iterator[SecuredKafka]:
                     f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={keys}",
                 ],
             ) as cluster:
-                _add_user(cluster.bootstrap_servers)
+                _add_users(cluster.bootstrap_servers)
                 yield SecuredKafka(
                     cluster.bootstrap_servers,
                     {door: f"127.0.0.1:{port}" for door, port in ports.items()} | {"OPEN": cluster.bootstrap_servers},
@@ -117,12 +124,13 @@ def open_secured() -> Iterator[SecuredKafka]:
                 )
 
 
-def _add_user(open_servers: str) -> None:
-    change = UserScramCredentialUpsertion(
-        "line", ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), PASSWORD.encode()
-    )
+def _add_users(open_servers: str) -> None:
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    changes: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(user, info, PASSWORD.encode()) for user in USERS
+    ]
     admin = AdminClient({"bootstrap.servers": open_servers})
-    for changed in admin.alter_user_scram_credentials([change]).values():
+    for changed in admin.alter_user_scram_credentials(changes).values():
         changed.result(10)
 
 

@@ -3,6 +3,7 @@
 import http.client
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,11 +28,12 @@ class S3Server:
     A bucket has to be created: a write to another one fails with NoSuchBucket.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, options: Sequence[str] = ()) -> None:
+        """`options` are more of `weed mini`'s."""
         self._folder = Path(tempfile.mkdtemp(prefix="inspection-s3-"))
-        self._weed = weed.Weed(self._folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
+        self._weed = weed.Weed(self._folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY, options=options)
         self._has_bucket = self._has_probe = False  # the rig's own, see _reaches_its_disk
-        self.client = _client(self.endpoint_url)
+        self.client = client_of(self.endpoint_url)
 
     def __enter__(self) -> Self:
         try:
@@ -119,13 +121,15 @@ class S3Server:
             return False
 
 
-def _client(endpoint_url: str) -> Any:  # boto3 makes its clients at run time: they have no type
+def client_of(
+    endpoint_url: str, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY
+) -> Any:  # boto3 makes its clients at run time: they have no type
     return boto3.client(
         "s3",
         endpoint_url=endpoint_url,
         region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         config=Config(
             connect_timeout=2,
             read_timeout=10,

@@ -14,7 +14,7 @@ from consumer.demo.ports import free_port
 from consumer.leash import kill, spawn, tail
 from tests.rigs.deadline import wait_until
 from tests.rigs.kafka_jars import ROOT
-from tests.rigs.s3 import ACCESS_KEY, REGION, SECRET_KEY, _client
+from tests.rigs.s3 import ACCESS_KEY, REGION, SECRET_KEY, client_of
 
 VERSION = "v1.8.0"
 _MODULE = "github.com/versity/versitygw/cmd/versitygw"
@@ -37,7 +37,7 @@ class Versitygw:
         self._port = free_port()
         self._events = {"VGW_EVENT_KAFKA_URL": bootstrap_servers, "VGW_EVENT_KAFKA_TOPIC": topic}
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = _client(self.endpoint_url)
+        self.client = client_of(self.endpoint_url)
 
     def __enter__(self) -> Self:
         try:

@@ -8,11 +8,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from consumer.errors import SettingsError, Unavailable
 from consumer.kafka.publisher import Acknowledged, Publisher, Refused, Report
 from consumer.settings import Settings
+from tests.rigs.mock_errors import Api, mock_cluster
 
 JAVA = {  # what Apache Kafka's own tests say of its murmur2
     b"21": -973932308,
@@ -130,6 +131,22 @@ def test_once_it_stops_nothing_is_waited_for_and_all_is_reported() -> None:
 
     assert len(reports) == 5
     assert all(isinstance(report, Refused) and "interrupted" in report.reason for report in reports)
+
+
+def test_records_of_a_producer_that_may_not_write_any_more_are_reported_with_the_reason() -> None:
+    """A producer that is refused its id sends nothing any more: librdkafka calls that fatal."""
+    reports: list[Report] = []
+    with mock_cluster() as cluster:
+        cluster.create("jobs", 1)
+        cluster.fail(Api.InitProducerId, [KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 10)
+        with Publisher(settings_for(cluster.bootstrap_servers), topic="jobs") as publisher:
+            for _ in range(3):
+                publisher.send(b"x", on_done=reports.append)
+            assert publisher.flush() == 0
+
+    assert len(reports) == 3
+    assert {type(report) for report in reports} == {Refused}
+    assert all("CLUSTER_AUTHORIZATION_FAILED" in str(report) for report in reports), reports
 
 
 def test_a_broker_that_does_not_answer_is_named() -> None:
