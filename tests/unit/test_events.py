@@ -276,6 +276,7 @@ def test_a_refusal_names_the_field_of_the_event(value: bytes, text: str) -> None
     assert refusal_of(value).startswith(text)
 
 
+@pytest.mark.thorough
 def test_a_record_has_as_many_events_as_one_delivery_can_take() -> None:
     most = records(*[created(f"{number}.jpg") for number in range(MAX_EVENTS)])
     assert len(contents_of(a_record(most)).jobs) == MAX_EVENTS

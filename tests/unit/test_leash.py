@@ -21,6 +21,7 @@ time.sleep(1000)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels have no signal for a parent's death")
 def test_a_child_of_a_process_that_was_killed_is_killed_too(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", _PARENT, tmp_path / "log"], stdout=subprocess.PIPE)

@@ -96,6 +96,7 @@ def test_more_threads_than_the_container_allows_are_red(tmp_path: Path, pids: in
         assert "lower limits.max_in_flight" in finding.advice
 
 
+@pytest.mark.thorough
 def test_a_port_is_free_or_taken_or_that_of_a_running_consumer() -> None:
     metrics = Metrics()
     with socket.create_server(("127.0.0.1", 0)) as taken:

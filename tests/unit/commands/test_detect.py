@@ -223,6 +223,7 @@ def test_an_object_of_any_bucket_is_detected(detect: Detect, store: StubStore) -
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("second", "reason"),
     [(answer(picture(64, 64, seed=2)), "image_changed"), (s3_error("503 Busy", "SlowDown"), "image_unavailable")],

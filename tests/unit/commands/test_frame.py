@@ -50,6 +50,7 @@ def test_a_full_disk_is_one_line(what: str) -> None:
     assert (code, errors.splitlines()[0]) == (1, "error: output: No space left on device")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["json", "table"])
 def test_a_closed_output_is_nobody_who_reads(what: str) -> None:
     code, _, errors = run(what, ">&-")

@@ -99,6 +99,7 @@ def test_a_bench_of_what_nobody_knows_is_refused(model: Command, arguments: list
     assert fact in refusal(model("bench", DENSE_ONNX, *arguments))
 
 
+@pytest.mark.thorough
 def test_a_bench_where_nothing_runs_ends_with_1_and_the_reason(model: Command) -> None:
     done = model("bench", DENSE_ONNX, "--engines", "torch", "--json")
     assert done.exit_code == 1

@@ -118,6 +118,7 @@ def test_a_bucket_that_may_not_be_listed_is_named(
     assert result.stderr == f"error: s3://parts/line-3/ cannot be listed: {code} (said the stub)\n"
 
 
+@pytest.mark.thorough
 def test_a_store_that_does_not_answer_is_3(publish: Publish) -> None:
     result = publish("s3://parts/line-3/")
 
@@ -166,6 +167,7 @@ def test_a_bucket_that_the_consumers_may_not_read_is_warned_of_once(
     assert result.stderr.count("warning") == 1
 
 
+@pytest.mark.thorough
 def test_a_prefix_becomes_jobs_of_which_some_can_be_asked_for(
     publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

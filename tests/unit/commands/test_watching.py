@@ -43,6 +43,7 @@ def test_a_wrong_argument_is_named_in_one_line(command: str, fact: str) -> None:
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "command", ["results tail", "deadletters list", "deadletters show a", "deadletters redrive --yes", "status"]
 )

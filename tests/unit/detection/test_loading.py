@@ -45,6 +45,7 @@ def test_weights_of_another_digest_are_refused_with_both(tmp_path: Path) -> None
     assert problem(weights=weights, sha256="0" * 64, engine="tests.stand_ins:null_engine") == message
 
 
+@pytest.mark.thorough
 def test_weights_of_the_pinned_digest_are_loaded() -> None:
     digest = hashlib.sha256(DENSE_ONNX.read_bytes()).hexdigest()
     engine = load(ModelSettings(weights=DENSE_ONNX, sha256=digest, image_size=64), BATCHING)

@@ -52,12 +52,14 @@ def test_it_says_what_it_runs(dense: Engine) -> None:
     assert (model.nms_free, model.static_batch, dense.max_batch) == (False, None, 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("weights", [DENSE_ONNX, PARTS_ONNX], ids=["dense", "nms-free"])
 @pytest.mark.parametrize("shapes", ["square", "rectangular"])
 def test_it_finds_what_openvino_finds(weights: Path, shapes: str) -> None:
     assert_agreement(weights, weights, "openvino", shapes)
 
 
+@pytest.mark.thorough
 def test_it_finds_what_torch_finds() -> None:
     assert_agreement(DENSE_ONNX, DENSE_PT, "torch", "square")
 
@@ -208,6 +210,7 @@ def test_weights_that_were_exported_in_halves_are_refused(tmp_path: Path) -> Non
         engine(tmp_path / "half.onnx")
 
 
+@pytest.mark.thorough
 def test_it_needs_neither_torch_nor_openvino_tells_nobody_and_leaves_nothing_at_home(tmp_path: Path) -> None:
     program = f"""
 import json, sys

@@ -9,6 +9,8 @@ import pytest
 from tests.faults.fleet import Replicas
 from tests.rigs.deadline import wait_until
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def lines() -> list[str]:

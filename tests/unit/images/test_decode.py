@@ -261,6 +261,7 @@ def test_no_bytes_and_unknown_bytes_are_undecodable() -> None:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kept", [0.999, 0.9, 0.5, 0.1])
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def settings(stub: StubStore, **images: Any) -> Settings:
     return Settings(s3=S3Settings(endpoint_url=stub.endpoint_url), images={"allowed_buckets": ["parts"], **images})  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("ahead", "state", "fact"),
     [

@@ -34,6 +34,7 @@ def test_pixels_equal_those_of_ultralytics(width: int, height: int, image_size: 
     assert np.array_equal(slot, reference(pixels, image_size, rectangular=rectangular))
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=200)
 @given(
     width=st.integers(1, 4000),

@@ -40,6 +40,7 @@ def test_a_page_that_fails_is_asked_for_again(stub: StubStore, monkeypatch: pyte
     assert len(list(listed(access_to(stub.endpoint_url), "parts"))) == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [

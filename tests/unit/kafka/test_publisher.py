@@ -103,6 +103,7 @@ def test_a_record_larger_than_the_whole_queue_is_refused_at_once(cluster: str) -
     assert reports == [Refused("it is larger than the producer's whole queue", is_at_fault=True)]
 
 
+@pytest.mark.thorough
 def test_records_that_a_vanished_broker_did_not_acknowledge_are_reported() -> None:
     reports: list[Report] = []
     owner, servers = start_cluster()

@@ -49,6 +49,7 @@ def polls_until_another(source: Source) -> None:
     wait_until(is_another, within=15, what="another consumer")
 
 
+@pytest.mark.thorough
 def test_a_consumer_that_stays_outside_the_group_without_a_broker_is_replaced(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:

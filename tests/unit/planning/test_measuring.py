@@ -84,6 +84,7 @@ def test_a_get_that_was_not_made_is_a_constant_by_the_kind_of_connection() -> No
     assert "TLS" in secured.fetch_source
 
 
+@pytest.mark.thorough
 def test_the_places_of_an_engine_work_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wall time of an image is that of a batch by the places; no upper bound, since a machine may be busy."""
     monkeypatch.setitem(os.environ, "STAND_IN_PLACES", "20")

@@ -68,6 +68,7 @@ def test_all_jobs_are_acknowledged_and_no_file_is_made(cluster: Cluster) -> None
     assert told[-1] == 20
 
 
+@pytest.mark.thorough
 def test_when_the_broker_vanishes_every_job_is_acknowledged_or_kept(cluster: Cluster) -> None:
     def stop() -> None:
         publication._publisher.flush()

@@ -2,10 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rigs.outcomes import Outcome, Source, judge
+
+pytestmark = pytest.mark.thorough
 
 OUTPUTS = ("results", "dead-letters")
 
