@@ -11,10 +11,12 @@ from pathlib import Path
 from consumer.demo.weed import find_weed
 from tests.containers.engine import attempt, run
 from tests.rigs.kafka_jars import ROOT, fetch_jars
+from tests.rigs.prometheus import binary
 
 PUBLIC_BASE = "python:3.11-slim-bookworm"  # the default of the Dockerfile
 LOCAL_BASE = "inspection-tests-base"
 LOCAL_BROKER, LOCAL_STORE = "inspection-tests-broker", "inspection-tests-store"  # tests/containers/compose.local.yml
+LOCAL_PROMETHEUS = "inspection-tests-prometheus"
 SECRET = "a-secret-of-the-tests-of-containers"
 """Stands in the pip configuration that each build gets as its secret; no layer may have it."""
 _HERE = Path(__file__).parent
@@ -25,7 +27,7 @@ _BUILD_SECONDS = 1200
 
 @dataclass(frozen=True)
 class Images:
-    """What was built. Where no registry could be reached, broker and store are local ones too."""
+    """What was built. Where no registry could be reached, broker, store and Prometheus are local ones too."""
 
     base: str
     cpu: str
@@ -42,6 +44,7 @@ def build_images(client: str) -> Images:
         _make_base(client)
         _make_broker(client)
         _make_store(client)
+        _make_prometheus(client)
     targets = {target: f"inspection-consumer:{target}" for target in ("cpu", "auditor")}
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as pip:
         pip.write(_pip_configuration())
@@ -91,6 +94,14 @@ def _make_store(client: str) -> None:
         shutil.copytree(_HERE / "store", context, dirs_exist_ok=True)
         shutil.copy(find_weed(), context / "weed")
         _build(client, context, LOCAL_STORE, LOCAL_BASE)
+
+
+def _make_prometheus(client: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        context = Path(scratch)
+        shutil.copytree(_HERE / "prometheus", context, dirs_exist_ok=True)
+        shutil.copy(binary("prometheus"), context / "prometheus")
+        _build(client, context, LOCAL_PROMETHEUS, LOCAL_BASE)
 
 
 def _build(client: str, context: Path, image: str, base: str, *options: str) -> None:

@@ -15,6 +15,7 @@ from tests.containers.engine import attempt, run
 from tests.containers.images import Images
 from tests.rigs.kafka_jars import ROOT
 from tests.rigs.outcomes import OutcomeReader, Source
+from tests.rigs.prometheus import PrometheusApi
 from tests.rigs.topics import Topics
 
 PARTITIONS = 12
@@ -42,9 +43,18 @@ class System:
         """Have so many running consumers; returns when all are healthy."""
         self.compose_run("up", "--detach", "--wait", "--no-recreate", "--scale", f"consumer={replicas}", "consumer")
 
-    def replicas(self) -> list[str]:
-        """The names of the consumers that run, the oldest first."""
-        return sorted(str(one.Name) for one in self.compose.get_containers() if one.Service == "consumer")
+    def replicas(self, service: str = "consumer") -> list[str]:
+        """The names of the containers of a service that run, the oldest first."""
+        return sorted(str(one.Name) for one in self.compose.get_containers() if one.Service == service)
+
+    def address(self, container: str) -> str:
+        """Where its pages are within the project's network: host:port."""
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return f"{self.docker('inspect', '--format', form, container).strip()}:8080"
+
+    def prometheus(self) -> PrometheusApi:
+        """As a person on this machine reaches it: by the published port."""
+        return PrometheusApi("{}:{}".format(*self.compose.get_service_host_and_port("prometheus", 9090)))
 
     def state(self, container: str) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(self.docker("inspect", "--format", "{{json .State}}", container))

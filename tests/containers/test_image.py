@@ -58,8 +58,12 @@ def test_confined_it_has_no_capabilities_and_writes_to_tmp_alone(docker: str, im
     assert values["Uid"].split() == ["10001"] * 4
     assert {values[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
     assert values["NoNewPrivs"] == "1"
-    writable = "import os; print([f for f in ('/', '/opt/consumer', '/etc', '/var', '/tmp') if os.access(f, os.W_OK)])"
-    assert python(docker, images.cpu, writable) == "['/tmp']"
+    program = (
+        "import os;"
+        "print([f for f in ('/', '/opt/consumer', '/etc', '/var', '/tmp') if os.access(f, os.W_OK)],"
+        " bool(os.statvfs('/').f_flag & os.ST_RDONLY))"
+    )
+    assert python(docker, images.cpu, program) == "['/tmp'] True"
 
 
 def test_it_needs_no_shell(docker: str, images: Images) -> None:

@@ -4,16 +4,23 @@ import time
 from collections.abc import Callable
 
 import pytest
+import yaml
 
 from tests.containers.system import System
 from tests.rigs.deadline import wait_until
 from tests.rigs.jobs import job
 from tests.rigs.outcomes import judge
+from tests.rigs.prometheus import RULES
 
 pytestmark = pytest.mark.containers
 
 SAMPLES = 100  # what docker-compose.kafka.yml renders
 JOBS = 1000
+RULE_NAMES = {
+    rule.get("record") or rule["alert"]
+    for group in yaml.safe_load(RULES.read_text())["groups"]
+    for rule in group["rules"]
+}
 _WITHIN = 240  # seconds; a killed owner's open transaction holds its partitions up for one of them
 
 
@@ -41,6 +48,16 @@ def test_every_container_that_we_built_is_confined(system: System) -> None:
     for name in names:
         form = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.Config.User}}"
         assert system.docker("inspect", "--format", form, name).strip() == wanted
+
+
+def test_what_watches_is_confined_and_has_its_volume_alone_to_write_to(system: System) -> None:
+    (name,) = system.replicas("prometheus")
+    form = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}"
+    mounts = "{{range .Mounts}}{{if .RW}}{{.Type}} {{.Destination}}{{end}}{{end}}"
+
+    assert system.docker("inspect", "--format", form, name).strip() == "true [ALL] [no-new-privileges:true]"
+    assert system.docker("inspect", "--format", mounts, name).strip() == "volume /prometheus"
+    assert system.docker("top", name, "-o", "pid,uid").split()[-1] == "65534"
 
 
 def test_nothing_is_published_beyond_this_machine(system: System) -> None:
@@ -114,3 +131,29 @@ def test_the_auditor_has_it_all(system: System) -> None:
 
 def reconciled(system: System) -> Callable[[], bool]:
     return lambda: system.compose_attempt("run", "--rm", "--no-deps", "auditor", "audit", "reconcile") == 0
+
+
+def test_prometheus_finds_every_replica_and_evaluates_every_rule(system: System) -> None:
+    """As `up` started it: found by DNS, by the mounted configuration; the last test, for it leaves jobs undone."""
+    prometheus = system.prometheus()
+    system.scale(3)
+    consumers = [system.address(name) for name in system.replicas()]
+    system.topics.publish(jobs(JOBS))
+
+    def are_up(job: str, addresses: list[str]) -> bool:
+        return prometheus.targets(job) == dict.fromkeys(addresses, "up")
+
+    wait_until(
+        lambda: are_up("consumer", consumers), within=60, what=lambda: f"{consumers}, {prometheus.targets('consumer')}"
+    )
+    assert are_up("auditor", [system.address(name) for name in system.replicas("auditor")])
+    wait_until(lambda: prometheus.ask("inspection:throughput:rate5m > 0") != [], within=60, what="a rate")
+    assert {rule["name"] for rule in prometheus.rules()} == RULE_NAMES
+    assert [rule for rule in prometheus.rules() if rule["health"] != "ok"] == []
+    assert prometheus.ask("count(inspection:audit_lag_seconds:max)") != []
+
+    system.docker("kill", "--signal", "KILL", system.replicas()[0])
+    wait_until(lambda: prometheus.targets("consumer").get(consumers[0]) != "up", within=60, what="the killed is not up")
+    assert {address: prometheus.targets("consumer")[address] for address in consumers[1:]} == dict.fromkeys(
+        consumers[1:], "up"
+    )

@@ -131,6 +131,11 @@ class ConsumerProcess:
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"{self.name} still runs after {timeout:g} s\n{tail(self.log_file)}") from None
 
+    @property
+    def address(self) -> str:
+        """host:port of its pages; ConnectionRefusedError before it has logged them."""
+        return "{}:{}".format(*self._address())
+
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise ProcessLookupError(f"{self.name} was not started")

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,36 @@ class PrometheusUnavailable(RuntimeError):
     """This machine has no way to get a Prometheus; the message says what was tried."""
 
 
+@dataclass(frozen=True)
+class PrometheusApi:
+    """What a Prometheus at host:port answers."""
+
+    address: str
+
+    def ask(self, expression: str) -> list[float]:
+        """The numbers of an instant query, NaN included; an expression it cannot read raises."""
+        found = self.get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+        return [float(one["value"][1]) for one in found["result"]]
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every rule that is loaded, with `health` and `lastError`."""
+        return [rule for group in self.get("/api/v1/rules")["groups"] for rule in group["rules"]]
+
+    def targets(self, job: str) -> dict[str, str]:
+        """`up`, `down` or `unknown` by host:port of what it scrapes for a job."""
+        active = self.get("/api/v1/targets?state=active")["activeTargets"]
+        return {one["labels"]["instance"]: one["health"] for one in active if one["labels"]["job"] == job}
+
+    def get(self, path: str) -> Any:
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise
+            raise AssertionError(f"{path}: {error.read().decode()}") from error
+
+
 class Prometheus:
     """A Prometheus on 127.0.0.1 that scrapes and evaluates our rules every second."""
 
@@ -35,7 +66,7 @@ class Prometheus:
         self._binary = binary("prometheus")
         self._folder = Path(tempfile.mkdtemp(prefix="inspection-prometheus-"))
         self._log = self._folder / "prometheus.log"
-        self._port = free_port()
+        self._api = PrometheusApi(f"127.0.0.1:{free_port()}")
         self._process: subprocess.Popen[bytes] | None = None
         jobs = [{"job_name": job, "static_configs": [{"targets": [address]}]} for job, address in targets.items()]
         settings = {
@@ -50,7 +81,7 @@ class Prometheus:
             self._binary,
             f"--config.file={self._folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self._port}",
+            f"--web.listen-address={self._api.address}",
         ]
         self._process = spawn(command, log=self._log, folder=self._folder)
         try:
@@ -66,25 +97,14 @@ class Prometheus:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def ask(self, expression: str) -> list[float]:
-        """The numbers of an instant query, NaN included; an expression it cannot read raises."""
-        found = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
-        return [float(one["value"][1]) for one in found["data"]["result"]]
+        return self._api.ask(expression)
 
     def _is_ready(self) -> bool:
         try:
-            self._get("/api/v1/query?query=1")
+            self.ask("vector(1)")
         except OSError:
             return False
         return True
-
-    def _get(self, path: str) -> Any:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=10) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            if error.code == 503:
-                raise
-            raise AssertionError(f"{path}: {error.read().decode()}") from error
 
 
 def binary(name: str) -> Path:
