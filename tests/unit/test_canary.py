@@ -24,6 +24,7 @@ def answer(count: int = 40, *, seed: int = 0) -> Candidates:
     return np.column_stack([boxes, random.uniform(0, 0.9, count), random.integers(0, 8, count)]).astype(np.float32)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", SIZES)
 def test_the_picture_is_always_the_same_and_not_flat(size: tuple[int, int]) -> None:
     assert (picture(size) == picture(size)).all()

@@ -99,6 +99,7 @@ def test_in_a_table_what_is_rejected_goes_to_the_errors(detect: Detect, images: 
     assert "4 images, 1 rejected" in done.stderr
 
 
+@pytest.mark.thorough
 def test_many_files_come_in_their_order_from_folders_patterns_and_a_list(detect: Detect, tmp_path: Path) -> None:
     names = [f"{number:03}.jpg" for number in range(150)]  # more than are asked for ahead
     for number, name in enumerate(names):
@@ -151,6 +152,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_2(
     assert fact in " ".join(done.stderr.replace("│", " ").split())
 
 
+@pytest.mark.thorough
 def test_weights_of_ones_own_need_no_settings_and_no_pin(detect: Detect, images: list[Path]) -> None:
     environment = {"CONSUMER__MODEL__ENGINE": "auto", "CONSUMER__MODEL__SHA256": "0" * 64}
 

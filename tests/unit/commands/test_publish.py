@@ -188,6 +188,7 @@ def test_a_prefix_becomes_jobs_of_which_some_can_be_asked_for(
     assert sum(job.get("metadata") == [3] for job in jobs) == 110
 
 
+@pytest.mark.thorough
 def test_jobs_that_were_not_sent_are_named_and_can_be_sent_again(
     publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +264,7 @@ def test_when_the_outcomes_cannot_be_read_what_was_sent_is_said_first(
     assert result.stderr.splitlines() == [f"the last job taken was {URI}", "error: kafka broker is gone"]
 
 
+@pytest.mark.thorough
 def test_a_signal_ends_a_listing_that_hangs_and_says_how_far_it_came(
     publish: Publish, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

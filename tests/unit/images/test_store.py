@@ -254,6 +254,7 @@ def test_a_store_that_sends_byte_by_byte_is_given_up(stub: StubStore, store: Ima
     assert caught.value.code == "timeout"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("key", ["a.jpg", "a//b.jpg"])
 def test_a_stall_ends_long_before_the_time_out(

@@ -34,6 +34,7 @@ def test_an_image_is_put_with_its_content_type(stub: StubStore) -> None:
     assert "content-type: image/jpeg" in stub.requests[1].lower()
 
 
+@pytest.mark.thorough
 def test_the_same_bytes_are_not_sent_again_and_other_bytes_replace_them(stub: StubStore, tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"content")
@@ -71,6 +72,7 @@ def test_a_file_that_cannot_be_read_is_named(stub: StubStore, tmp_path: Path) ->
         list(upload(access_to(stub), "parts", [("gone.jpg", tmp_path / "gone.jpg")]))
 
 
+@pytest.mark.thorough
 def test_images_are_drawn_from_a_bounded_window_ahead(stub: StubStore) -> None:
     drawn = 0
 

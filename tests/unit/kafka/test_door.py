@@ -72,6 +72,7 @@ def test_a_listener_of_another_kind_is_named(
         )
 
 
+@pytest.mark.thorough
 def test_what_is_wrong_with_a_brokers_certificate_is_named(certificates: Certificates, tmp_path: Path) -> None:
     another = tmp_path / "another.pem"
     trustme.CA().cert_pem.write_to_path(str(another))

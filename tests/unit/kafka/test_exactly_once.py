@@ -376,6 +376,7 @@ def test_a_record_that_was_refused_costs_its_producer_which_is_out_of_sequence(r
 # --- one producer after the other -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_producers_that_help_nobody_come_ever_later_and_not_for_ever(connected: Rig) -> None:
     first = connected.delivery._live
     connected.delivery._stale = "in doubt"

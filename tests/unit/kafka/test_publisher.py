@@ -71,6 +71,7 @@ def test_a_record_over_the_topics_limit_costs_no_other_one(cluster: str) -> None
     assert len(reports) == 3
 
 
+@pytest.mark.thorough
 def test_a_record_that_librdkafka_refuses_is_reported_as_its_own_fault(cluster: str) -> None:
     reports: list[Report] = []
     with Publisher(settings_for(cluster, **{"message.max.bytes": 5000}), topic="refused") as publisher:

@@ -60,6 +60,7 @@ def test_a_consumer_that_stays_outside_the_group_without_a_broker_is_replaced(
     source.close()
 
 
+@pytest.mark.thorough
 def test_a_consumer_is_given_time_before_it_is_replaced(source: Source) -> None:
     source.open()
     wait_until(lambda: source.poll(1) == [] and source.broker_trouble is not None, within=15, what="trouble")
@@ -104,6 +105,7 @@ def test_brokers_that_do_not_offer_the_new_group_protocol_end_the_process_by_the
     source.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("protocol", "group"),
     [
