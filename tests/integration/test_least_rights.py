@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka.admin import AclOperation, ResourceType
 
+from tests.rigs.acls import Acl, commands_of
 from tests.rigs.forked import run_forked
 from tests.rigs.jobs import job, picture, settings_for
 from tests.rigs.kafka_secured import USERS, SecuredKafka
@@ -25,15 +24,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.s3, pytest.mark.timeout(240)]
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "security.md").read_text(encoding="utf-8")
-ACLS = re.findall(r"^kafka-acls\.sh .*", PAGE + (DOCS / "brokers.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+ACLS = commands_of(PAGE + (DOCS / "brokers.md").read_text(encoding="utf-8"))
 POLICIES: Mapping[str, Sequence[Statement]] = {
     user: json.loads(text)["Statement"]
     for user, text in re.findall(r"<!-- policy: (\w+) -->\n```json\n(.*?)```", PAGE, flags=re.DOTALL)
-}
-RESOURCES = {
-    "--topic": ResourceType.TOPIC,
-    "--group": ResourceType.GROUP,
-    "--transactional-id": ResourceType.TRANSACTIONAL_ID,
 }
 LOCKED: Mapping[str, Any] = {"object_lock": "GOVERNANCE", "retention_days": 1}
 
@@ -58,28 +52,7 @@ class Line:
 
     def grant_on_topics(self) -> None:
         for command in ACLS:
-            user, (resource, name, operation, prefixed) = self._rule(command)
-            self.kafka.grant(resource, name, operation, prefixed=prefixed, user=user)
-
-    def withdraw(self, acl: str) -> None:
-        user, (resource, name, operation, prefixed) = self._rule(f"--allow-principal {acl}")
-        self.kafka.withdraw(resource, name, operation, prefixed=prefixed, user=user)
-
-    def _rule(self, command: str) -> tuple[str, tuple[ResourceType, str, AclOperation, bool]]:
-        """User and rule of a command of the page, with this line's names."""
-        words = shlex.split(command)
-        resource, name = next((word, words[at + 1]) for at, word in enumerate(words) if word in RESOURCES)
-        named = {
-            "inspection.jobs": self.topics.jobs,
-            "inspection.results": self.topics.results,
-            "inspection.dead-letters": self.topics.dead_letters,
-            "inspection": self.topics.group,
-            "inspection-audit": f"{self.topics.group}-audit",
-            "inspection.inspection.": f"inspection.{self.topics.group}.",
-        }
-        user = words[words.index("--allow-principal") + 1].removeprefix("User:")
-        operation = AclOperation[words[words.index("--operation") + 1].upper()]
-        return user, (RESOURCES[resource], named[name], operation, "prefixed" in words)
+            Acl.of(command, self.topics).grant(self.kafka)
 
     def run(self, user: str, *arguments: str | Path, **audit: Any) -> tuple[int, str]:
         """Exit code and output of `consumer …` as a user of both; `line` is the consumers'."""
@@ -279,7 +252,7 @@ def test_an_image_that_consumers_may_not_read_is_a_dead_letter(versioned: Line, 
 )
 def test_a_right_that_is_withdrawn_is_named(worked: Line, acl: str, arguments: tuple[str, ...], says: str) -> None:
     assert any(acl in command for command in ACLS), "of the page"
-    worked.withdraw(acl)
+    Acl.of(f"--allow-principal {acl}", worked.topics).withdraw(worked.kafka)
     try:
         code, output = worked.run(acl.split(maxsplit=1)[0].removeprefix("User:"), *arguments)
     finally:

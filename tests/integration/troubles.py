@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
@@ -11,8 +10,8 @@ from typing import Any
 
 import trustme
 import yaml
-from confluent_kafka.admin import AclOperation, ResourceType
 
+from tests.rigs.acls import Acl, commands_of
 from tests.rigs.forked import run_forked
 from tests.rigs.jobs import settings_for
 from tests.rigs.kafka_secured import PASSWORD, SecuredKafka
@@ -22,12 +21,7 @@ from tests.rigs.topics import Topics, create_topics
 
 PAGE = (Path(__file__).parents[2] / "docs/brokers.md").read_text(encoding="utf-8")
 KINDS = dict(re.findall(r"<!-- settings: (\w+) -->\n```yaml\n(.*?)```", PAGE, flags=re.DOTALL))
-GRANTS = re.findall(r"^kafka-acls\.sh .*", PAGE, flags=re.MULTILINE)
-RESOURCES = {
-    "--topic": ResourceType.TOPIC,
-    "--group": ResourceType.GROUP,
-    "--transactional-id": ResourceType.TRANSACTIONAL_ID,
-}
+GRANTS = commands_of(PAGE)
 DOORS = {"scram": "PASSWORD", "plain": "PASSWORD", "certificate": "CERTIFICATE", "token": "TOKEN"}
 SECRETS: Mapping[str, Mapping[str, str]] = {
     "scram": {"sasl.password": PASSWORD},
@@ -72,18 +66,8 @@ class World:
 
     def grant(self, topics: Topics) -> None:
         """What the page says, with the names of these topics."""
-        named = {
-            "inspection.jobs": topics.jobs,
-            "inspection.results": topics.results,
-            "inspection.dead-letters": topics.dead_letters,
-            "inspection": topics.group,
-            "inspection.inspection.": f"inspection.{topics.group}.",
-        }
         for command in GRANTS:
-            words = shlex.split(command)
-            resource, name = next((word, words[at + 1]) for at, word in enumerate(words) if word in RESOURCES)
-            operation = AclOperation[words[words.index("--operation") + 1].upper()]
-            self.kafka.grant(RESOURCES[resource], named[name], operation, prefixed="prefixed" in words)
+            Acl.of(command, topics).grant(self.kafka)
 
     def elsewhere(self, name: str) -> "World":
         """The same with topics of its own."""
