@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.messages import Detection
+from consumer.writing import write_whole
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
@@ -102,14 +103,7 @@ class Gallery:
 
 def write_gallery(path: Path, gallery: Gallery) -> None:
     """Write the page in one step: `path` holds all of it, or what it held before. Raises OSError."""
-    page = render(gallery)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_bytes(page)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_whole(path, render(gallery))
 
 
 def render(gallery: Gallery) -> bytes:

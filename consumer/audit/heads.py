@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from consumer.errors import CheckFailed, SettingsError
+from consumer.writing import write_whole
 
 
 class Head(Struct, frozen=True):
@@ -38,9 +39,7 @@ def write_heads(file: Path, heads: tuple[Head, ...]) -> None:
     """In one step: the file has all of them, or what it had before. Raises CheckFailed."""
     ordered = sorted(heads, key=lambda head: (head.topic, head.partition, head.date))
     content = msgspec.json.encode(Heads("inspection.audit-heads/1", tuple(ordered)))
-    unfinished = file.with_name(f".{file.name}.unfinished")
     try:
-        unfinished.write_bytes(msgspec.json.format(content, indent=2) + b"\n")
-        unfinished.replace(file)
+        write_whole(file, msgspec.json.format(content, indent=2) + b"\n")
     except OSError as error:
         raise CheckFailed(f"--write-heads: {file} cannot be written: {error.strerror}") from error

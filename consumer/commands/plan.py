@@ -76,8 +76,9 @@ def plan(
     Plain arithmetic (docs/scaling.md) from what one image costs, which is measured on this machine within some seconds,
     with the weights and settings that a consumer here would run. Nothing is published or joined; no broker is asked.
 
-    Exit codes: 0 there is a plan, 2 usage, settings, weights, images, measurements, or no number of replicas up to
-    1,000 will do, 3 the store is not reachable, 5 engine or device, 130 interrupted.
+    Exit codes: 0 there is a plan, 1 measurements that cannot be saved, 2 usage, settings, weights, images,
+    measurements, or no number of replicas up to 1,000 will do, 3 the store is not reachable, 5 engine or device,
+    130 interrupted.
 
     Example: consumer plan --rate 5000 --image 1080p --weights best.onnx
     """

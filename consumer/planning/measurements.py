@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from consumer.errors import SettingsError
+from consumer.writing import write_whole
 
 SCHEMA = "inspection.measurements/1"
 
@@ -96,7 +97,8 @@ def read_measurements(path: Path) -> Measurements:
 
 
 def save_measurements(measurements: Measurements, path: Path) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(measurements)) + b"\n")
+    """In one step. Raises OSError."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(measurements)) + b"\n")
 
 
 class _Versioned(Struct):

@@ -19,7 +19,9 @@ FOR_ROOMS = WIRE | {"metrics", "retry", "cores", "batcher"}
 # What a command does that takes more than one room: folders by what a person wants, and what they share.
 ERRANDS = {"auditing", "checkup", "planning", "publishing", "showcase", "spotcheck", "watching", "weighing"}
 FOR_ERRANDS = (
-    WIRE | ROOMS | {"cgroup", "cores", "gallery", "intake", "leash", "metrics", "outcomes", "parsing", "retry"}
+    WIRE
+    | ROOMS
+    | {"cgroup", "cores", "gallery", "intake", "leash", "metrics", "outcomes", "parsing", "retry", "writing"}
 )
 
 # A part is a folder or a file of consumer/; one without a row here is an error.
@@ -52,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "seaweedfs": WIRE | {"events"},
     "parsing": {"errors"},
     "probe": set(),  # it runs every few seconds beside the consumer
-    "gallery": WIRE,
+    "gallery": WIRE | {"writing"},
     "guard": WIRE,
     "batcher": {"errors"},
     "admission": set(),
@@ -67,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "messages": {"errors"},
     "errors": set(),
     "leash": set(),
+    "writing": set(),
     **dict.fromkeys(ERRANDS, FOR_ERRANDS),
     "showcase": FOR_ERRANDS | {"auditing", "publishing"},  # the demo publishes and audits as anybody does
     "watching": FOR_ERRANDS | {"publishing"},  # and so does a redrive
@@ -74,7 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": FOR_ERRANDS | {"checkup"},  # it counts memory as the doctor does
     **dict.fromkeys(ROOMS, FOR_ROOMS),
     "demo": FOR_ROOMS | {"leash"},  # its servers and consumers are processes
-    "audit": FOR_ROOMS | {"gallery", "intake", "outcomes"},  # its rows are what the latter two read
+    "audit": FOR_ROOMS | {"gallery", "intake", "outcomes", "writing"},  # its rows are what the latter two read
     "auditing": FOR_ERRANDS | {"health", "process", "publishing"},
     "kafka": FOR_ROOMS | {"custody", "ledger"},  # what it delivers is the ledger's entries
 }

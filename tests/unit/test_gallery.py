@@ -4,18 +4,14 @@ import base64
 import hashlib
 import json
 import re
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.gallery import Chart, Fact, Gallery, LostJob, Picture, Table, Truth, render, write_gallery
+from consumer.gallery import Chart, Fact, Gallery, LostJob, Picture, Table, Truth, render
 from consumer.messages import Detection
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
@@ -266,34 +262,3 @@ def test_what_is_no_image_is_refused(image: bytes) -> None:
 def test_two_hundred_pictures_stay_below_six_megabytes() -> None:
     some = picture(image=JPEG + bytes(20_000), detections=(detection("scratch"),) * 3, details={"Job": "x" * 40})
     assert len(render(Gallery(title="t", pictures=(some,) * 200))) < 6_000_000
-
-
-def test_a_page_that_does_not_fit_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "index.html"
-    write_gallery(path, Gallery(title="old"))
-    old = path.read_bytes()
-
-    with files_of_at_most(len(old)), pytest.raises(OSError, match="File too large"):
-        write_gallery(path, Gallery(title="new", footer="x" * 1000))
-
-    assert path.read_bytes() == old
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_page_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "index.html"
-    for title in ("old", "new"):
-        write_gallery(path, Gallery(title=title))
-    assert Markup(path.read_bytes()).content["title"] == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@contextmanager
-def files_of_at_most(limit: int) -> Iterator[None]:
-    """What a full disk does, by a limit of this process."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

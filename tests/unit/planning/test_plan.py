@@ -193,6 +193,11 @@ def test_measurements_are_what_was_saved(tmp_path: Path) -> None:
     assert read_measurements(tmp_path / "gpu.json") == measurements()
 
 
+def test_measurements_that_cannot_be_saved_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No such file.*none/gpu\.json"):
+        save_measurements(measurements(), tmp_path / "none/gpu.json")
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "fact"),
     [
