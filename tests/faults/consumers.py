@@ -44,6 +44,7 @@ class KilledInOutage(_ConsumerFault):
     """
 
     name = "killed in an outage"
+    needs = frozenset({"s3_proxy"})
     settings: Mapping[str, Mapping[str, Any]] = {"images": {"unavailable_after": 600}}
 
     def strike(self, world: World, rng: random.Random) -> None:

@@ -21,7 +21,7 @@ class StoreFails:
     """The store fails in one way for some seconds, for everybody and every object."""
 
     settings: Mapping[str, Mapping[str, Any]] = {}
-    needs: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset({"s3_proxy"})
 
     def __init__(self, name: str, failure: Failure) -> None:
         self.name = name

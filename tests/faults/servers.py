@@ -11,6 +11,8 @@ from tests.rigs.kafka_proxy import KafkaProxy, open_proxied
 from tests.rigs.s3 import S3Server
 from tests.rigs.small_disk import small_disk
 
+OF_BROKERS = {"cluster", "disk", "kafka_proxy"}
+
 
 @dataclass(frozen=True)
 class Brokers:
@@ -47,7 +49,7 @@ class Servers:
         """Raises KafkaUnavailable or DiskUnavailable where this machine cannot have them."""
         if reason := missing_tool():
             raise KafkaUnavailable(f"no Kafka of our own: {reason}")
-        if not needs:
+        if not needs & OF_BROKERS:
             if self._quiet is None:
                 address = self._stack.enter_context(KafkaCluster()).bootstrap_servers
                 self._quiet = Brokers(address, address)

@@ -67,13 +67,14 @@ def open_stage(
     name = f"{cell.name}-{protocol}-{uuid.uuid4().hex[:8]}"
     topics = create_topics(brokers.bootstrap_servers, name, partitions=cell.partitions)
     stack.callback(delete_topics, topics)
-    proxy = stack.enter_context(S3Proxy(store))
+    proxy = stack.enter_context(S3Proxy(store)) if "s3_proxy" in cell.needs else None
     store.create_bucket(name)
     jobs = _jobs(cell, store, name)
     switches = history.folder / "switches"
     switches.mkdir()
     environment = {**store.environment, FOLDER: str(switches)}
-    settings = _settings(cell, protocol, topics, brokers, proxy.endpoint_url, name)
+    endpoint_url = proxy.endpoint_url if proxy else store.endpoint_url
+    settings = _settings(cell, protocol, topics, brokers, endpoint_url, name)
     fleet = Replicas(history.folder, settings, environment, history.note, has_slots=cell.has_slots)
     stack.enter_context(fleet)
     world = World(

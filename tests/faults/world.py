@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from tests.rigs.kafka import KafkaCluster
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3 import S3Server
-from tests.rigs.s3_proxy import S3Proxy
 from tests.rigs.topics import Topics
 
 
@@ -37,7 +36,8 @@ class World:
     """Seconds after which the group takes a silent member's partitions away."""
     fleet: Fleet
     store: S3Server
-    s3_proxy: S3Proxy
+    s3_proxy: Any
+    """tests/rigs/s3_proxy.py between the consumers and the store, or None."""
     cluster: KafkaCluster | None
     kafka_proxy: Any
     """tests/rigs/kafka_proxy.py in front of the broker that the consumers see, or None."""
@@ -69,6 +69,6 @@ class Fault(Protocol):
     settings: Mapping[str, Mapping[str, Any]]
     """What the cell's consumers need for it beyond the usual settings, section by section; {} mostly."""
     needs: frozenset[str]
-    """Of: "cluster" (three nodes of the cell's own), "kafka_proxy", "disk" (a node on a small tmpfs)."""
+    """Of: "cluster" (three nodes of the cell's own), "kafka_proxy", "disk" (a node on a small tmpfs), "s3_proxy"."""
 
     def strike(self, world: World, rng: random.Random) -> None: ...
