@@ -68,7 +68,7 @@ check: venv  ## all that needs no server: format, lint, types, unit and architec
 
 test: check  ## check, then every test but the slow ones, on a real Kafka and a real S3
 	$(BIN)/pytest -q -n 2 -m 'thorough and not slow' tests/unit
-	$(BIN)/pytest -rs --ignore=tests/unit -m 'not slow and not containers' --durations=10 tests
+	$(BIN)/pytest -q -rs -n 2 --dist loadfile --ignore=tests/unit -m 'not slow and not containers' --durations=10 tests
 
 test-slow: venv  ## the tests marked slow
 	$(BIN)/pytest -rs -m 'slow and not containers' tests
