@@ -14,8 +14,9 @@ ENGINE, DECODE, FETCH, KAFKA = "bare engine", "decode only", "fetch only", "Kafk
 class Case:
     """One row of the table. `kind` says what runs: the consumer, a loop of ours, a part alone, or somebody's framework.
 
-    `program` is the consumer's engine, the loop's module, the part's name or the framework's folder. `rate` is that of
-    a trickle in images a second, without it there is a backlog; `round_trip` the store's, None without a proxy.
+    `program` is the loop's module, the part's name or the framework's folder; `engine` what runs the model where it is
+    ours, in `model.engine`'s words. `rate` is that of a trickle in images a second, without it there is a backlog;
+    `round_trip` the store's, None without a proxy.
     `weights`: an .onnx in place of the usual one.
     """
 
@@ -24,6 +25,7 @@ class Case:
     kind: Literal["consumer", "loop", "bare", "peer"]
     program: str
     workload: Workload
+    engine: str = "openvino"
     precision: str = "f32"
     shapes: str = "rectangular"
     decode: str = "exact"
@@ -53,7 +55,7 @@ class Case:
 
 
 MAIN = ("denominators", "pipeline", "people")
-GROUPS = (*MAIN, "peers", "png", "delays", "replicas", "latency", "memory")
+GROUPS = (*MAIN, "peers", "onnxruntime", "png", "delays", "replicas", "latency", "memory")
 PEERS = {"Quix Streams": "quixstreams", "FastStream": "faststream", "LitServe": "litserve", "Ray Serve": "rayserve"}
 ROUND_TRIPS = (0.0, 0.02, 0.08)
 FASTEST = {"precision": "bf16", "decode": "fast"}
@@ -64,7 +66,8 @@ def all_cases(*, trickle: float = 5.0, int8: str = "") -> list[Case]:
     cases: list[Case] = []
     for size in SIZES:
         images = Workload(size)
-        cases += [*_main(images), *(_quantised(images, int8) if int8 else ()), *_peers(images)]
+        cases += [*_main(images), *(_quantised(images, int8) if int8 else ())]
+        cases += [*_on_onnxruntime(images), *_peers(images)]
     return [*cases, *_more(trickle)]
 
 
@@ -127,12 +130,19 @@ def _quantised(images: Workload, weights: str) -> Iterable[Case]:
     yield replace(_pipeline(images), name="pipeline, int8", precision="int8", decode="fast", weights=weights)
 
 
+def _on_onnxruntime(images: Workload) -> Iterable[Case]:
+    other = {"group": "onnxruntime", "engine": "onnxruntime"}
+    engine = Case(name=f"{ENGINE}, ONNX Runtime", kind="bare", program="engine", workload=images, **other)  # type: ignore[arg-type]
+    yield engine
+    yield replace(_pipeline(images), name="pipeline, ONNX Runtime", **other)  # type: ignore[arg-type]
+
+
 def _pipeline(images: Workload) -> Case:
-    return Case(name="pipeline", group="pipeline", kind="consumer", program="openvino", workload=images)
+    return Case(name="pipeline", group="pipeline", kind="consumer", program="consumer", workload=images)
 
 
 def _without_model(case: Case, name: str, engine: str) -> Case:
-    return replace(case, name=name, program=engine, is_model=False)
+    return replace(case, name=name, engine=engine, is_model=False)
 
 
 def _peers(images: Workload) -> Iterable[Case]:

@@ -67,12 +67,15 @@ def _times_naive(results: Results, case: Case) -> float | None:
 
 
 def _bare_engine(results: Results, case: Case) -> Rounds:
-    """The bare engine at the same precision and shapes, on the same size of images."""
+    """The same engine alone at the same precision and shapes, on the same size of images."""
     for other in results.cases.values():
-        same = (other.precision, other.shapes, other.workload.size) == (case.precision, case.shapes, case.workload.size)
-        if other.program == "engine" and same:
+        if other.program == "engine" and _engine_of(other) == _engine_of(case):
             return results.of(other)
     return {}
+
+
+def _engine_of(case: Case) -> tuple[str, str, str, str]:
+    return case.engine, case.precision, case.shapes, case.workload.size
 
 
 def _bare_decode(results: Results, case: Case) -> Rounds:
@@ -218,7 +221,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 LEGEND = f"""## How to read it
 
 - **× naive**: images/s divided by those of the loop people write, in the same round; the median of these quotients.
-- **÷ bare engine**: images/s divided by those of the engine alone at the same precision and shapes, on all cores.
+- **÷ bare engine**: images/s divided by those of the same engine alone at the same precision and shapes, on all cores.
 - **÷ bound**: images/s divided by the bound 1 ÷ (engine + decoding), their CPU seconds measured alone, on the cores
   that broker and store leave.
 - **images/s**: median (least–greatest). **CPU** counts the program with all its children, in user and system mode.

@@ -29,7 +29,7 @@ def open_engine(task: Task) -> Engine:
     model = ModelSettings.model_validate(
         {
             "weights": Path(task.onnx),
-            "engine": "openvino",
+            "engine": task.engine,
             "precision": task.precision,
             "image_size": task.image_size,
             "shapes": shapes,

@@ -14,7 +14,8 @@ VARIABLE = "BENCHMARK_TASK"
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Where jobs come from, where results go, and how the model is run. `rect` is Ultralytics' word for rectangular
-    shapes, `batch` how many images a program may give to the model at once, `seconds` how long a bare part runs."""
+    shapes, `engine` what runs the model where it is ours, `batch` how many images a program may give to the model at
+    once, `seconds` how long a bare part runs."""
 
     bootstrap_servers: str = ""
     jobs: str = ""
@@ -27,6 +28,7 @@ class Task:
     images: str = ""
     image_size: int = 640
     rect: bool = True
+    engine: str = "openvino"
     precision: str = "f32"
     decode: str = "exact"
     batch: int = 1
