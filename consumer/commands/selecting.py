@@ -132,7 +132,7 @@ def reading(library: Library) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         if isinstance(error, OSError) and _OF_STORE not in str(error):
             raise
-        fact = f"audit {library.shelf.name} cannot be read: {' '.join(str(error).split())[:300]}"
+        fact = f"audit {library.shelf.name} cannot be read: {_shortened(' '.join(str(error).split()))}"
         match error:
             case PermissionError():
                 raise SettingsError(fact) from error
@@ -140,6 +140,11 @@ def reading(library: Library) -> Iterator[None]:
                 raise CheckFailed(fact) from error
             case _:
                 raise Unavailable("store", fact) from error
+
+
+def _shortened(text: str) -> str:
+    """What failed stands at its begin, why at its end."""
+    return text if len(text) <= 400 else f"{text[:200]} … {text[-200:]}"
 
 
 def moment_of(text: str | None, *, option: str) -> datetime | None:

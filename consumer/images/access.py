@@ -80,7 +80,12 @@ class S3Access:
         )
 
     def polars_options(self) -> dict[str, Any]:
-        """What polars' readers take to read buckets with these credentials, region and address style."""
+        """What polars' readers take to read buckets with these credentials, region and address style.
+
+        Whom they trust they are told through this process's environment alone.
+        """
+        if self._certificates is not None:
+            os.environ.setdefault("SSL_CERT_FILE", os.environ["AWS_CA_BUNDLE"])
         endpoint = self.boto3_client.meta.endpoint_url if self._has_endpoint else None
         options = {"aws_region": self._region, "aws_virtual_hosted_style_request": str(not self._is_path).lower()}
         return {

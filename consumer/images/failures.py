@@ -17,6 +17,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
+    SSLError,
     SSOError,
 )
 from obstore.exceptions import BaseError
@@ -42,9 +43,11 @@ MISCONFIGURED = frozenset(
         "PermanentRedirect",
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
+        "certificate",
     }
 )
-"""Codes that no waiting mends at start: credentials, region or bucket are not what the store knows."""
+"""Codes that no waiting mends at start: credentials, region or bucket are not what the store knows, or we do not trust
+who answers."""
 # Other codes become `status_NNN`: a store may invent as many as it likes, and the code labels a metric.
 _KNOWN = frozenset(
     {
@@ -70,11 +73,18 @@ _KNOWN = frozenset(
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
+_ADDRESS = re.compile(r"performing [A-Z]+ (\w+://[^/\s]+)")
+# What rustls and the system say, in obstore's debug text.
+_NOT_TRUSTED = re.compile(r"InvalidCertificate\(\s*(\w+?)(?:Context)?\b")
+_NOT_VERIFIED = re.compile("CERTIFICATE_VERIFY_FAILED|doesn't match")  # Python's words, and urllib3's
+_REASON = re.compile(r'(?:message|error): "([^"]+)"')
+_NO_TLS = re.compile(r"InvalidMessage\(")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a GET failed: `code` is one of S3's known ones, `status_NNN`, `timeout`, `network` or `credentials`."""
+    """Why a GET failed: `code` is one of S3's known ones, `status_NNN`, `timeout`, `network`, `certificate` or
+    `credentials`."""
 
     code: str
     detail: str
@@ -118,7 +128,25 @@ def _failure_of_obstore(text: str, key: str) -> Failure:
         return Failure("PermanentRedirect", "the bucket lies in another region than s3.region")
     if "External AWS credential provider" in summary:
         return Failure("credentials", _short(summary))
-    return Failure("timeout" if "kind: Timeout" in debug or "TimedOut" in debug else "network", _short(summary))
+    if "kind: Timeout" in debug or "TimedOut" in debug:
+        return Failure("timeout", _short(summary))
+    return _failure_of_connection(summary, debug)
+
+
+def _failure_of_connection(summary: str, debug: str) -> Failure:
+    """obstore's summary says no more than that a request was not sent."""
+    where = found[1] if (found := _ADDRESS.search(summary)) else "the store"
+    if untrusted := _NOT_TRUSTED.search(debug):
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", untrusted[1]).lower()
+        return _not_trusted(f"{where}: its certificate is not trusted: {words}")
+    if _NO_TLS.search(debug):
+        return Failure("network", f"{where}: no TLS is spoken there")
+    reason = _REASON.search(debug)
+    return Failure("network", f"{where}: {reason[1]}" if reason else _short(summary))
+
+
+def _not_trusted(why: str) -> Failure:
+    return Failure("certificate", _short(f"{why}; AWS_CA_BUNDLE names a file of authorities to trust"))
 
 
 def failure_of_boto3(error: Exception) -> Failure:
@@ -126,6 +154,8 @@ def failure_of_boto3(error: Exception) -> Failure:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return Failure(_bounded(error.response.get("Error", {}).get("Code", ""), status), _short(str(error)))
+    if isinstance(error, SSLError) and _NOT_VERIFIED.search(str(error)):
+        return _not_trusted(str(error))
     if isinstance(error, _TIMEOUTS):
         return Failure("timeout", _short(str(error)))
     return Failure("credentials" if isinstance(error, _CREDENTIALS) else "network", _short(str(error)))

@@ -39,7 +39,7 @@ class Stage:
     witness: Witness
     fleet: Replicas
     widened_at: int | None = None
-    """How many processes had been started when partitions were added last."""
+    """How many processes had been started when partitions were added first."""
 
     @property
     def may_move(self) -> bool:
@@ -49,7 +49,7 @@ class Stage:
     def widen(self, partitions: int) -> None:
         self.witness.widen(partitions)
         self.traffic.partitions = partitions
-        self.widened_at = self.fleet.started
+        self.widened_at = self.fleet.started if self.widened_at is None else self.widened_at
 
 
 def open_stage(

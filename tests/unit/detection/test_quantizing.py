@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from consumer.demo.dataset import write_images
@@ -14,9 +15,6 @@ from consumer.errors import SettingsError
 from consumer.settings import BatchingSettings, ModelSettings, Settings
 from consumer.weighing.quantization import Quantized, make_int8
 from tests.models import DENSE_ONNX
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("nncf")
 
 SETTINGS = Settings.model_validate({"images": {"allowed_buckets": ["*"]}})
 pytestmark = pytest.mark.thorough

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
@@ -26,16 +27,25 @@ def s3_error(status: str, code: str) -> bytes:
 class StubStore:
     """Gives each request the next of `answers`, the last one again and again; keeps what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[Answer] = []
         self.requests: list[str] = []
         self.reset()
         self._is_over = threading.Event()
+        self._scheme = "https" if tls else "http"
         stub = self
 
         class _Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                stub._answer(self.request)
+                if tls is None:
+                    stub._answer(self.request)
+                    return
+                with (
+                    contextlib.suppress(OSError),  # who asked does not trust us
+                    tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False) as connection,
+                ):
+                    connection.do_handshake()
+                    stub._answer(connection)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = False  # `__exit__` waits for them
@@ -52,7 +62,7 @@ class StubStore:
 
     @property
     def endpoint_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def targets(self) -> list[str]:

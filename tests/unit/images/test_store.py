@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import certifi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -405,16 +404,6 @@ def test_credentials_are_asked_for_again_before_temporary_ones_end() -> None:
     expires_at = S3Access(S3Settings())._provider()["expires_at"]
     assert expires_at is not None
     assert expires_at - datetime.now(UTC) <= timedelta(minutes=15)
-
-
-def test_a_private_authority_is_trusted_by_both_clients(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", certifi.where())
-    client = S3Access(S3Settings()).obstore_client("parts", 5)
-    assert client.client_options is not None
-    assert "root_certificate" in client.client_options
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    with pytest.raises(SettingsError, match=r"missing\.pem"):
-        S3Access(S3Settings())
 
 
 @pytest.mark.thorough
