@@ -16,8 +16,7 @@ class Case:
 
     `program` is the loop's module, the part's name or the framework's folder; `engine` what runs the model where it is
     ours, in `model.engine`'s words. `rate` is that of a trickle in images a second, without it there is a backlog;
-    `round_trip` the store's, None without a proxy.
-    `weights`: an .onnx in place of the usual one.
+    `round_trip` the store's, None without a proxy. `weights`: an .onnx in place of the usual one.
     """
 
     name: str
@@ -131,10 +130,9 @@ def _quantised(images: Workload, weights: str) -> Iterable[Case]:
 
 
 def _on_onnxruntime(images: Workload) -> Iterable[Case]:
-    other = {"group": "onnxruntime", "engine": "onnxruntime"}
-    engine = Case(name=f"{ENGINE}, ONNX Runtime", kind="bare", program="engine", workload=images, **other)  # type: ignore[arg-type]
-    yield engine
-    yield replace(_pipeline(images), name="pipeline, ONNX Runtime", **other)  # type: ignore[arg-type]
+    pipeline = replace(_pipeline(images), name="pipeline, ONNX Runtime", group="onnxruntime", engine="onnxruntime")
+    yield replace(pipeline, name=f"{ENGINE}, ONNX Runtime", kind="bare", program="engine")
+    yield pipeline
 
 
 def _pipeline(images: Workload) -> Case:

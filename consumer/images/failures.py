@@ -74,9 +74,10 @@ _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _ADDRESS = re.compile(r"performing [A-Z]+ (\w+://[^/\s]+)")
+# What Python and urllib3 say, to boto3.
+_NOT_VERIFIED = re.compile("CERTIFICATE_VERIFY_FAILED|doesn't match")
 # What rustls and the system say, in obstore's debug text.
 _NOT_TRUSTED = re.compile(r"InvalidCertificate\(\s*(\w+?)(?:Context)?\b")
-_NOT_VERIFIED = re.compile("CERTIFICATE_VERIFY_FAILED|doesn't match")  # Python's words, and urllib3's
 _REASON = re.compile(r'(?:message|error): "([^"]+)"')
 _NO_TLS = re.compile(r"InvalidMessage\(")
 

@@ -49,7 +49,8 @@ class Stage:
     def widen(self, partitions: int) -> None:
         self.witness.widen(partitions)
         self.traffic.partitions = partitions
-        self.widened_at = self.fleet.started if self.widened_at is None else self.widened_at
+        if self.widened_at is None:
+            self.widened_at = self.fleet.started
 
 
 def open_stage(

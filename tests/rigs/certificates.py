@@ -1,5 +1,6 @@
 """Which certificates do a secured broker, its clients and a token server show each other?"""
 
+import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,13 @@ class Pair:
 
     certificate: Path
     key: Path
+
+    @property
+    def of_a_server(self) -> ssl.SSLContext:
+        """What a server shows that has this pair."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -38,9 +37,7 @@ class TokenServer:
         self.given = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pair.certificate, pair.key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.socket = pair.of_a_server.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="tokens", daemon=True)
 
     def __enter__(self) -> Self:

@@ -1,8 +1,6 @@
 """Does a file that is written hold all of it, or what it held before?"""
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from consumer.audit.heads import Head, write_heads
 from consumer.errors import CheckFailed
 from consumer.gallery import Gallery, write_gallery
 from consumer.writing import write_whole
+from tests.rigs.full_disk import files_of_at_most
 
 
 def page(path: Path, size: int) -> None:
@@ -53,14 +52,3 @@ def test_a_file_takes_the_place_of_the_one_before(write: Callable[[Path, int], N
 
     assert len(path.read_bytes()) > len(old)
     assert list(tmp_path.iterdir()) == [path]
-
-
-@contextmanager
-def files_of_at_most(limit: int) -> Iterator[None]:
-    """What a full disk does, by a limit of this process."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from consumer.kafka.publisher import Publisher
 from consumer.kafka.reader import Reader
 from consumer.publishing import publication
 from consumer.settings import load
+from tests.rigs.full_disk import files_of_at_most
 from tests.rigs.listing import ListedBucket
 from tests.unit.images.stub import StubStore, answer, s3_error
 
@@ -301,12 +301,8 @@ def test_a_full_disk_is_said_in_the_line_that_names_what_was_not_sent(
 ) -> None:
     monkeypatch.setenv("CONSUMER__KAFKA__EXTRA", '{"message.max.bytes": 2000}')
     large = json.dumps({"image": "s3://parts/large.jpg", "metadata": "x" * 3000})
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
+    with files_of_at_most(100):
         result = publish("-", input=f"{URI}\n{large}\n{URI}\n".encode())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     assert result.exit_code == 1
     assert result.stderr.startswith("error: 1 of 3 jobs were not sent (s3://parts/large.jpg: MSG_SIZE_TOO_LARGE")

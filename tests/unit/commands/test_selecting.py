@@ -28,6 +28,16 @@ def test_what_a_store_refuses_lacks_or_does_not_answer_is_told_apart(
         raise raised
 
 
+def test_of_a_long_reason_the_end_is_told_too(tmp_path: Path) -> None:
+    text = f"object-store error: Error performing GET https://parts{'/x' * 500}: UnknownIssuer"
+    with (
+        pytest.raises(Unavailable, match=r"performing GET https://parts.* … .*UnknownIssuer$") as raised,
+        reading(Library(FolderShelf(tmp_path))),
+    ):
+        raise OSError(text)
+    assert len(str(raised.value)) < 600
+
+
 def test_what_is_no_parquet_is_a_failed_check(tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="cannot be read"), reading(Library(FolderShelf(tmp_path))):
         pl.read_parquet(io.BytesIO(b"no Parquet at all"))

@@ -20,8 +20,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 def tls(certificates: Certificates, pair: Pair, *, asks: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
+    context = pair.of_a_server
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(certificates.ca_file)

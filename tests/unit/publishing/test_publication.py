@@ -1,7 +1,5 @@
 """Is every job of a publication acknowledged, or kept to be sent again?"""
 
-import contextlib
-import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from consumer.publishing.drafts import Draft, Template
 from consumer.publishing.publication import Pacer, Publication, Unsent, open_publication
 from consumer.publishing.stopping import Stopping
 from consumer.settings import Settings
+from tests.rigs.full_disk import files_of_at_most
 
 QUICK = {"message.timeout.ms": 3000}  # beyond what a busy machine takes to acknowledge the first
 DRAFTS = [Template().of_image("parts", f"{number}.jpg") for number in range(20)]
@@ -175,17 +174,6 @@ def test_one_in_a_hurry_waits_no_longer_and_all_is_kept() -> None:
         publication.run(stopping_behind(2, stopping.event.set))
 
     assert kept(publication) == [draft.value for draft in DRAFTS[:2]]
-
-
-@contextlib.contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """As a full disk does, a write fails in the middle."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_on_a_full_disk_all_unsent_jobs_are_counted_and_the_file_holds_whole_lines() -> None:
