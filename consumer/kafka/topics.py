@@ -174,11 +174,18 @@ class LogOffsets:
             answers = self._admin.list_offsets(asked, isolation_level=stable, request_timeout=timeout)
             offsets = {position.partition: future.result().offset for position, future in answers.items()}
         except KafkaException as error:
+            self._learn_leaders(timeout)
             raise Unavailable("broker", f"offsets of {self._topic}: {describe(error.args[0])}") from error
         if unknown := sorted(partition for partition, offset in offsets.items() if offset < 0):
             # A broker that has just become their leader answers so, without an error.
             raise Unavailable("broker", f"offsets of {self._topic}: not known yet for partitions {unknown}")
         return offsets
+
+    def _learn_leaders(self, timeout: float) -> None:
+        """librdkafka keeps what it knows of a leader that went and came back, and is refused for its old epoch
+        (FENCED_LEADER_EPOCH) at every question, until the metadata is asked for."""
+        with contextlib.suppress(KafkaException):
+            self._admin.list_topics(self._topic, timeout=timeout)
 
 
 def _refuse_small_dead_letters(jobs: str, job_bytes: int | None, dead_letters: str, bytes_: int | None) -> None:

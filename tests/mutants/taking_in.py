@@ -56,6 +56,12 @@ POSITIONS = (
         Edit(SOURCE, "self._log_offsets(partitions, self._start)", 'self._log_offsets(partitions, "earliest")'),
         *STARTS,
     ),
+    without_broker(
+        "leaders-are-learnt-anew",
+        "a question that a partition's leader refuses is followed by one for its leaders",
+        Edit(TOPICS, "            self._learn_leaders(timeout)\n", ""),
+        f"{KAFKA_UNIT}/test_log_offsets.py::test_a_leader_that_was_elected_anew_is_asked_with_its_new_epoch",
+    ),
     Guard(
         "start-is-committed",
         "and that position is committed at once (by itself, and again with the claim of careful mode)",

@@ -40,6 +40,12 @@ class MockCluster:
     def create(self, topic: str, partitions: int) -> None:
         self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
 
+    def elect(self, topic: str, partition: int) -> None:
+        """Its leader is elected anew: the same broker with the next epoch."""
+        self._library.rd_kafka_mock_partition_set_leader(
+            self._cluster, topic.encode(), ctypes.c_int32(partition), ctypes.c_int32(1)
+        )
+
     def fail(self, api: Api, codes: Sequence[int]) -> None:
         """The next requests of this kind are answered so, one code each."""
         errors = (ctypes.c_int * len(codes))(*codes)
