@@ -25,7 +25,9 @@ from consumer.kafka.client import (
     missing_right,
 )
 from consumer.kafka.generation import generation_of
+from consumer.kafka.group import UNKNOWN, Group, GroupReader
 from consumer.kafka.headers import headers_of
+from consumer.kafka.missed import MissedPartitions
 from consumer.kafka.topics import Committed, LogOffsets
 from consumer.messages import Record
 from consumer.settings import Settings
@@ -66,6 +68,7 @@ class Source:
     def __init__(self, settings: Settings, listener: Listener, *, log_offsets: LogOffsets) -> None:
         """`log_offsets` asks over a connection of its own: on the consumer's the answer would wait behind a fetch."""
         self._log_offsets = log_offsets
+        self._settings = settings
         self._topic = settings.topics.jobs
         self._start = settings.kafka.start
         self._listener = listener
@@ -87,12 +90,16 @@ class Source:
         self._has_joined = False
         self._protocol = settings.kafka.group_protocol
         self._alone_since: float | None = None
+        self._missed = MissedPartitions(self._ask_group)
+        self._group_reader: GroupReader | None = None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Join the group. Raises SettingsError for properties that librdkafka does not accept."""
         self._look_at_ends()
+        self._starting = frozenset()  # another consumer's answer would not come any more
+        self._missed = MissedPartitions(self._ask_group)
         hooks = {"error_cb": self._on_error, "stats_cb": self._on_statistics, "on_commit": self._on_commit}
         self._consumer = make(Consumer, self._properties | hooks)
         self._consumer.subscribe(
@@ -138,18 +145,39 @@ class Source:
         return self._records(messages)
 
     def _rejoin(self) -> None:
+        """With another consumer, where librdkafka does not come back by itself."""
+        reason = self._why_alone() or self._what_was_missed()
+        if reason is not None:
+            logger.warning("joining anew with another consumer", extra={"reason": reason})
+            self.close()
+            self.open()
+
+    def _why_alone(self) -> str | None:
         """After a stall librdkafka can lose its last broker for good (seen: outside the group, states INIT for ever,
         while the broker was well): a new consumer finds it."""
         if self._broker_trouble is None or self._owned or self.is_member:
             self._alone_since = None
-            return
+            return None
         self._alone_since = self._alone_since or time.monotonic()
         if time.monotonic() - self._alone_since < REJOIN_AFTER:
-            return
-        logger.warning("joining anew with another consumer", extra={"reason": self._broker_trouble})
+            return None
         self._alone_since = None
-        self.close()
-        self.open()
+        return self._broker_trouble
+
+    def _what_was_missed(self) -> str | None:
+        """See kafka/missed.py; the classic protocol cannot lose an assignment."""
+        if self._protocol != "consumer" or not (member_id := self.consumer.memberid()):
+            return None
+        missed = self._missed.find(member_id, self._owned)
+        return f"the group gives us partitions {missed}, of which librdkafka has not heard" if missed else None
+
+    def _ask_group(self) -> Group:
+        """Without waiting: the question stays asked."""
+        self._group_reader = self._group_reader or GroupReader(self._settings)
+        try:
+            return self._group_reader.read(timeout=0)
+        except SettingsError:  # who may not ask is no worse off than before
+            return UNKNOWN
 
     def _pause_again(self) -> None:
         """A rebalance may lose the pause of partitions that we keep (librdkafka#1802)."""
@@ -406,6 +434,7 @@ class Source:
     def _on_statistics(self, text: str) -> None:
         statistics = json.loads(text)
         self._refuse_old_broker(statistics.get("cgrp", {}))
+        self._missed.on_statistics(statistics)
         brokers = statistics["brokers"].values()
         known = [f"{broker['nodename']} {broker['state']}" for broker in brokers if broker["nodeid"] >= 0]
         # The coordinator counts too, which is there once more without a number: after restarts all brokers were seen in

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from tests.faults.jobs import Draft
 from tests.rigs.outcomes import Outcome, Source, judge
 
 
@@ -11,7 +12,7 @@ class Evidence:
     """All that a cell leaves behind."""
 
     prints: Mapping[Source, str]
-    """The jobs that Kafka took, with what their outcomes are known by."""
+    """The jobs that are on the topic, with what their outcomes are known by."""
     reasons: Mapping[Source, str]
     """The bad ones among them, with the reason that each dead letter must have."""
     allowed: Mapping[Source, str]
@@ -60,6 +61,19 @@ class Judgement:
         found = {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name)}
         lines = [f"{name}: {len(all_)}, first ones: {all_[:3]}" for name, all_ in found.items()]
         return "\n".join(lines) or "clean"
+
+
+def known_by(
+    records: Mapping[Source, bytes], drafts: Mapping[bytes, Draft]
+) -> tuple[dict[Source, str], dict[Source, str], list[str]]:
+    """What is on the jobs topic: prints, the reasons of the bad ones, and what is wrong with it. A draft that is there
+    twice is two jobs."""
+    prints = {source: drafts[value].print_ for source, value in records.items() if value in drafts}
+    reasons = {source: drafts[value].reason for source, value in records.items() if value in drafts}
+    missing, foreign = len(drafts.keys() - set(records.values())), len(records) - len(prints)
+    trouble = {f"{missing} acknowledged jobs are not on the topic": missing, f"{foreign} jobs of nobody": foreign}
+    bad = {source: reason for source, reason in reasons.items() if reason is not None}
+    return prints, bad, [what for what, count in trouble.items() if count]
 
 
 def judge_cell(evidence: Evidence) -> Judgement:

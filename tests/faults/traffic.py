@@ -8,7 +8,6 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tests.faults.jobs import Draft
-from tests.rigs.outcomes import Source
 from tests.rigs.topics import Topics
 
 TRICKLE = 20.0  # jobs a second beyond what was released: a long strike does not run dry
@@ -35,11 +34,11 @@ class Traffic:
         rate: float = 1000,
         most_waiting: int = 1500,
     ) -> None:
-        self.reasons: dict[Source, str] = {}
-        self.prints: dict[Source, str] = {}
-        """By source, of all jobs that Kafka has acknowledged."""
+        self.drafts: dict[bytes, Draft] = {}
+        """By value, of all jobs that Kafka has acknowledged. It does not always say where it put them: the topic
+        itself does, see tests/faults/offsets.py."""
         self.counts: dict[int, int] = {}
-        """How many jobs each partition holds."""
+        """How many of them are in each partition."""
         self.partitions = topics.partitions
         self.refused: list[str] = []
         self._topic = topics.jobs
@@ -108,11 +107,9 @@ class Traffic:
         if error is not None:
             self.refused.append(str(error))
             return
-        source = Source(self._topic, int(record.partition() or 0), int(record.offset() or 0))
-        self.prints[source] = draft.print_
-        self.counts[source.partition] = self.counts.get(source.partition, 0) + 1
-        if draft.reason is not None:
-            self.reasons[source] = draft.reason
+        self.drafts[draft.value] = draft
+        partition = int(record.partition() or 0)
+        self.counts[partition] = self.counts.get(partition, 0) + 1
 
 
 def wait_sent(traffic: Traffic, count: int, over: threading.Event) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from tests.faults.cells import Cell
 from tests.faults.history import History
-from tests.faults.judgement import Evidence, Judgement, judge_cell
-from tests.faults.offsets import committed, log_ends
+from tests.faults.judgement import Evidence, Judgement, judge_cell, known_by
+from tests.faults.offsets import committed, log_ends, published
 from tests.faults.schedule import Strike, strikes_of
 from tests.faults.servers import Brokers
 from tests.faults.staging import Stage, open_stage
@@ -169,10 +169,11 @@ class Trial:
         concurrent = witness.finish()
         with CompactReader(topics.bootstrap_servers, topics.outcomes) as reader:
             final = reader.finish()
-        trouble = [*traffic.refused[:1], *([witness.trouble] if witness.trouble else [])]
+        prints, reasons, foreign = known_by(published(topics, ends), traffic.drafts)
+        trouble = [*traffic.refused[:1], *foreign, *([witness.trouble] if witness.trouble else [])]
         return Evidence(
-            prints=traffic.prints,
-            reasons=traffic.reasons,
+            prints=prints,
+            reasons=reasons,
             allowed=stage.world.facts.get("allowed", {}),
             concurrent=concurrent,
             final=final,

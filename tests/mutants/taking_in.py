@@ -62,6 +62,13 @@ POSITIONS = (
         Edit(TOPICS, "            self._learn_leaders(timeout)\n", ""),
         f"{KAFKA_UNIT}/test_log_offsets.py::test_a_leader_that_was_elected_anew_is_asked_with_its_new_epoch",
     ),
+    on_broker(
+        "missed-partitions",
+        "partitions that a lost answer gave to a member are found by asking for the group",
+        Edit(SOURCE, "self._missed.find(member_id, self._owned)", "[]"),
+        *named("tests/integration/test_missed_assignment.py", "a_member_that_missed_what_it_was_given_joins_anew"),
+        protocols=("consumer",),
+    ),
     Guard(
         "start-is-committed",
         "and that position is committed at once (by itself, and again with the claim of careful mode)",

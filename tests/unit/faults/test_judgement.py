@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.judgement import Evidence, Judgement, judge_cell
+from tests.faults.jobs import Draft
+from tests.faults.judgement import Evidence, Judgement, judge_cell, known_by
 from tests.rigs.outcomes import Outcome, Source
 
 RESULTS, DEAD_LETTERS = "results", "dead-letters"
@@ -153,3 +154,20 @@ def test_a_partition_on_two_output_partitions_is_red_unless_it_was_added_and_pro
 )
 def test_a_stuck_an_ended_and_a_swollen_replica_are_red(change: dict[str, object], name: str) -> None:
     assert broken(judge_cell(replace(CLEAN, **change))) == {name}  # type: ignore[arg-type]
+
+
+GOOD_DRAFT, BAD_DRAFT = Draft(b"good", None, "1 a.jpg"), Draft(b"bad", "schema_invalid", "=77")
+DRAFTS = {draft.value: draft for draft in (GOOD_DRAFT, BAD_DRAFT)}
+
+
+def test_the_jobs_are_those_on_the_topic_and_one_that_is_there_twice_is_two() -> None:
+    records = {JOBS[0]: b"good", JOBS[1]: b"bad", JOBS[2]: b"good"}
+    prints, reasons, trouble = known_by(records, DRAFTS)
+    assert prints == {JOBS[0]: "1 a.jpg", JOBS[1]: "=77", JOBS[2]: "1 a.jpg"}
+    assert reasons == {JOBS[1]: "schema_invalid"}
+    assert trouble == []
+
+
+def test_an_acknowledged_job_that_is_not_on_the_topic_and_a_record_of_nobody_are_told() -> None:
+    _, _, trouble = known_by({JOBS[0]: b"good", JOBS[1]: b"other"}, DRAFTS)
+    assert trouble == ["1 acknowledged jobs are not on the topic", "1 jobs of nobody"]

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from consumer.demo.ports import free_port
 from consumer.errors import CheckFailed, Fatal, SettingsError, Unavailable
 from consumer.kafka import source as source_module
+from consumer.kafka.missed import MissedPartitions
 from consumer.kafka.source import Source
 from consumer.kafka.topics import LogOffsets
 from consumer.settings import ImageSettings, KafkaSettings, Settings
@@ -68,6 +69,23 @@ def test_a_consumer_is_given_time_before_it_is_replaced(source: Source) -> None:
     for _ in range(10):
         source.poll(1)
     assert source.consumer is first
+    source.close()
+
+
+@pytest.mark.parametrize(("protocol", "is_replaced"), [("consumer", True), ("classic", False)])
+def test_a_consumer_that_has_not_heard_of_partitions_of_its_own_is_replaced(
+    protocol: Literal["classic", "consumer"], is_replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_with(protocol)
+    source.open()
+    first = source.consumer
+    monkeypatch.setattr(MissedPartitions, "find", lambda *_: [4, 5] if source.consumer is first else [])
+    monkeypatch.setattr(source_module, "POLL", 0)
+    source._starting = frozenset({(4, 0)})
+    source.poll(1)
+
+    assert (source.consumer is not first) == is_replaced
+    assert bool(source._starting) != is_replaced  # what the first one committed is not waited for
     source.close()
 
 
