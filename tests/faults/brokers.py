@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.faults.fleet import see_off, wait_all_ready
 from tests.faults.world import World
 from tests.rigs.deadline import wait_until
 from tests.rigs.kafka import KafkaCluster
@@ -194,6 +195,29 @@ class Unanswered(_WireFault):
             swallowed.wait_answered()
 
 
+class Unheard(_WireFault):
+    """One member goes and another one comes, and some answers to heartbeats are lost meanwhile: with KIP-848 nothing
+    else tells a member which partitions it has."""
+
+    name = "heartbeats unanswered"
+
+    def strike(self, world: World, rng: random.Random) -> None:
+        heartbeat = Api.CONSUMER_GROUP_HEARTBEAT if world.protocol == "consumer" else Api.HEARTBEAT
+        leaving = rng.choice(world.fleet.running)
+        world.fleet.add()
+        world.note(f"SIGTERM {leaving.name}, while heartbeats are not answered")
+        leaving.terminate()
+        lost = 0
+        for _ in range(rng.randint(6, 12)):
+            with world.kafka_proxy.swallow(heartbeat, count=rng.randint(1, 2)) as swallowed:
+                world.wait(rng.uniform(0.5, 1.5))
+                lost += len(swallowed.requests)
+        world.note(f"{lost} answers to heartbeats were lost")
+        see_off(leaving, world.fleet)
+        world.healed()
+        wait_all_ready(world.fleet, world.over)
+
+
 class Cut(_WireFault):
     """All connections are reset, some times in a row."""
 
@@ -232,6 +256,7 @@ BROKER_FAULTS = (
     Late("late offsets", Api.TXN_OFFSET_COMMIT, is_after_offsets=True),
     Held(),
     Unanswered(),
+    Unheard(),
     Cut(),
     Slow(),
 )
