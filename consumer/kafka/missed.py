@@ -37,11 +37,15 @@ class MissedPartitions:
             self._suspect_until = self._clock() + SUSPECT_FOR
         self._timeouts = timeouts
 
+    @property
+    def is_due(self) -> bool:
+        """Whether to `find` now."""
+        now = self._clock()
+        return now >= self._look_at and (now <= self._suspect_until or bool(self._since))
+
     def find(self, member_id: str, owned: Collection[int]) -> list[int]:
         """The partitions that have long been this member's for the broker and are not among those it knows of."""
         now = self._clock()
-        if now < self._look_at or (now > self._suspect_until and not self._since):
-            return []
         group = self._ask()
         if group == NO_ANSWER:
             return []

@@ -166,9 +166,9 @@ class Source:
 
     def _what_was_missed(self) -> str | None:
         """See kafka/missed.py; the classic protocol cannot lose an assignment."""
-        if self._protocol != "consumer" or not (member_id := self.consumer.memberid()):
+        if self._protocol != "consumer" or not self._missed.is_due:
             return None
-        missed = self._missed.find(member_id, self._owned)
+        missed = self._missed.find(self.consumer.memberid() or "", self._owned)
         return f"the group gives us partitions {missed}, of which librdkafka has not heard" if missed else None
 
     def _ask_group(self) -> Group:

@@ -35,7 +35,8 @@ class Coordinator:
         found: set[int] = set()
         for _ in range(round(seconds)):
             self.now += 1
-            found.update(self.missed.find("us", OWNED))
+            if self.missed.is_due:
+                found.update(self.missed.find("us", OWNED))
         return sorted(found)
 
 

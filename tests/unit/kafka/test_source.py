@@ -79,6 +79,7 @@ def test_a_consumer_that_has_not_heard_of_partitions_of_its_own_is_replaced(
     source = source_with(protocol)
     source.open()
     first = source.consumer
+    monkeypatch.setattr(MissedPartitions, "is_due", True)
     monkeypatch.setattr(MissedPartitions, "find", lambda *_: [4, 5] if source.consumer is first else [])
     monkeypatch.setattr(source_module, "POLL", 0)
     source._starting = frozenset({(4, 0)})
