@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from consumer.errors import CheckFailed, Fatal, SettingsError, Unavailable
+from consumer.kafka.capabilities import NEW_GROUP_PROTOCOL, can, request_versions
 from consumer.kafka.client import (
     MISSING_ACL,
     REFUSED_CREDENTIALS,
@@ -39,6 +40,8 @@ POSITION_TIMEOUT = 0.5
 ENDS_EVERY = 60.0
 REJOIN_AFTER = 30.0
 UNASKED_AFTER = 15_000  # milliseconds
+VERSIONS_EVERY = 10.0
+VERSIONS_TIMEOUT = 1.0
 
 Offsets = frozenset[tuple[int, int]]  # pairs of partition and next offset
 
@@ -88,6 +91,8 @@ class Source:
         self._starting: Offsets = frozenset()  # first positions given to the group, while it has not answered
         self._has_rebalanced = False
         self._has_joined = False
+        self._is_unasked = False
+        self._asked_versions_at = float("-inf")
         self._protocol = settings.kafka.group_protocol
         self._alone_since: float | None = None
         self._missed = MissedPartitions(self._ask_group)
@@ -126,6 +131,7 @@ class Source:
     def poll(self, count: int) -> list[Record]:
         """Up to about `count` records; waits a moment for the first one. Rebalance callbacks run in here."""
         self._rejoin()
+        self._refuse_old_broker()
         # consume(n, t) alone would wait the whole t unless n records come.
         messages = self.consumer.consume(1, POLL)
         if messages and count > 1:
@@ -178,6 +184,20 @@ class Source:
             return self._group_reader.read(timeout=0)
         except SettingsError:  # who may not ask is no worse off than before
             return UNKNOWN
+
+    def _refuse_old_broker(self) -> None:
+        """librdkafka says nothing when brokers do not know KIP-848: it has its coordinator and never asks to join. It
+        looks the same while the first answer does not come, so the brokers are asked what they know."""
+        if not self._is_unasked or time.monotonic() - self._asked_versions_at < VERSIONS_EVERY:
+            return
+        self._asked_versions_at = time.monotonic()
+        with contextlib.suppress(Unavailable):
+            versions = request_versions(self._settings, timeout=VERSIONS_TIMEOUT)
+            if versions and not can(versions, NEW_GROUP_PROTOCOL):
+                raise SettingsError(
+                    "kafka.group_protocol: the brokers do not offer `consumer` (KIP-848, Kafka 4.0 or newer): "
+                    "use classic"
+                )
 
     def _pause_again(self) -> None:
         """A rebalance may lose the pause of partitions that we keep (librdkafka#1802)."""
@@ -433,7 +453,7 @@ class Source:
 
     def _on_statistics(self, text: str) -> None:
         statistics = json.loads(text)
-        self._refuse_old_broker(statistics.get("cgrp", {}))
+        self._note_state(statistics.get("cgrp", {}))
         self._missed.on_statistics(statistics)
         brokers = statistics["brokers"].values()
         known = [f"{broker['nodename']} {broker['state']}" for broker in brokers if broker["nodeid"] >= 0]
@@ -447,14 +467,10 @@ class Source:
             if int(number) in self._owned and partition["ls_offset"] >= 0:
                 self._high[int(number)] = partition["ls_offset"]
 
-    def _refuse_old_broker(self, group: dict[str, Any]) -> None:
-        """librdkafka says nothing when brokers do not know KIP-848: it has its coordinator and never asks to join."""
+    def _note_state(self, group: dict[str, Any]) -> None:
         self._has_joined = self._has_joined or self.is_member
-        is_unasked = (group.get("state"), group.get("join_state")) == ("up", "init") and not self._has_joined
-        if self._protocol == "consumer" and is_unasked and group["stateage"] >= UNASKED_AFTER:
-            self._callback_error = self._callback_error or SettingsError(
-                "kafka.group_protocol: the brokers do not offer `consumer` (KIP-848, Kafka 4.0 or newer): use classic"
-            )
+        is_outside = (group.get("state"), group.get("join_state")) == ("up", "init") and not self._has_joined
+        self._is_unasked = self._protocol == "consumer" and is_outside and group["stateage"] >= UNASKED_AFTER
 
 
 def _record(message: KafkaMessage) -> Record:

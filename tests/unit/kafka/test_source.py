@@ -114,13 +114,50 @@ def test_a_broker_that_is_up_is_enough(brokers: list[tuple[str, int, str]], trou
     assert source.broker_trouble == trouble
 
 
-def test_brokers_that_do_not_offer_the_new_group_protocol_end_the_process_by_the_settings_name() -> None:
+class Brokers:
+    """What they say when they are asked which requests they know; how often they were."""
+
+    def __init__(self, heartbeat: int | None) -> None:
+        """`heartbeat`: the highest version of KIP-848's, None while they do not answer."""
+        self.heartbeat = heartbeat
+        self.asked = 0
+
+    def request_versions(self, _: Settings, *, timeout: float) -> dict[int, int]:
+        self.asked += 1
+        if self.heartbeat is None:
+            raise Unavailable("broker", "versions: timed out")
+        return {0: 12, 68: self.heartbeat}
+
+
+def test_brokers_that_do_not_offer_the_new_group_protocol_end_the_process_by_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source_module, "request_versions", Brokers(0).request_versions)
     source = source_with("consumer")
     source.open()
     source._on_statistics(statistics(UNASKED))
 
     with pytest.raises(SettingsError, match=r"kafka\.group_protocol: the brokers do not offer"):
         source.poll(1)
+    source.close()
+
+
+@pytest.mark.parametrize("heartbeat", [1, None])
+def test_a_first_answer_that_does_not_come_ends_nothing(heartbeat: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not either where nobody tells what the brokers know; they are not asked at every turn."""
+    brokers = Brokers(heartbeat)
+    monkeypatch.setattr(source_module, "request_versions", brokers.request_versions)
+    monkeypatch.setattr(source_module, "POLL", 0)
+    source = source_with("consumer")
+    source.open()
+    source._on_statistics(statistics(UNASKED))
+
+    for _ in range(3):
+        assert source.poll(1) == []
+    assert brokers.asked == 1
+    source._asked_versions_at -= source_module.VERSIONS_EVERY
+    source.poll(1)
+    assert brokers.asked == 2
     source.close()
 
 
