@@ -17,6 +17,7 @@ from tests.mutants.guard import (
 EXACTLY_ONCE = "consumer/kafka/exactly_once.py"
 AT_LEAST_ONCE = "consumer/kafka/at_least_once.py"
 VERDICT = "consumer/kafka/verdict.py"
+BOUNDED = "consumer/kafka/bounded.py"
 DOUBT = "consumer/kafka/doubt.py"
 OUTLET = "consumer/kafka/outlet.py"
 CLIENT = "consumer/kafka/client.py"
@@ -292,6 +293,18 @@ IN_DOUBT = (
         "a call that does not keep its time-out is left behind",
         Edit(EXACTLY_ONCE, 'call_within(timeout, call, name="send-offsets")', "call()"),
         *named(TEST_TRANSACTION, "a_call_that_never_comes_back_ends_the_delivery"),
+    ),
+    without_broker(
+        "errors-keep-no-producer",
+        "what a call in its thread raised does not keep the producer, which would gather statistics",
+        Edit(BOUNDED, "error.with_traceback(None)", "error"),
+        *named(f"{KAFKA_UNIT}/test_bounded.py", "a_call_that_came_back_too_late_keeps_its_client_no_longer"),
+    ),
+    without_broker(
+        "errors-keep-no-call",
+        "nor does the frame that waited for it",
+        Edit(BOUNDED, "    finally:\n        del call, answer", "    finally:\n        pass"),
+        *named(f"{KAFKA_UNIT}/test_bounded.py", "a_call_that_came_back_keeps_its_client_no_longer"),
     ),
     on_broker(
         "replacement-after-doubt",
