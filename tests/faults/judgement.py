@@ -68,12 +68,12 @@ def known_by(
 ) -> tuple[dict[Source, str], dict[Source, str], list[str]]:
     """What is on the jobs topic: prints, the reasons of the bad ones, and what is wrong with it. A draft that is there
     twice is two jobs."""
-    prints = {source: drafts[value].print_ for source, value in records.items() if value in drafts}
-    reasons = {source: drafts[value].reason for source, value in records.items() if value in drafts}
-    missing, foreign = len(drafts.keys() - set(records.values())), len(records) - len(prints)
+    known = {source: drafts[value] for source, value in records.items() if value in drafts}
+    prints = {source: draft.print_ for source, draft in known.items()}
+    reasons = {source: draft.reason for source, draft in known.items() if draft.reason is not None}
+    missing, foreign = len(drafts.keys() - set(records.values())), len(records) - len(known)
     trouble = {f"{missing} acknowledged jobs are not on the topic": missing, f"{foreign} jobs of nobody": foreign}
-    bad = {source: reason for source, reason in reasons.items() if reason is not None}
-    return prints, bad, [what for what, count in trouble.items() if count]
+    return prints, reasons, [what for what, count in trouble.items() if count]
 
 
 def judge_cell(evidence: Evidence) -> Judgement:
