@@ -30,7 +30,12 @@ def main() -> int:
         return 0
     try:
         cases = selected(
-            all_cases(trickle=asked.trickle, int8=_absolute(asked.int8)),
+            all_cases(
+                trickle=asked.trickle,
+                int8=_absolute(asked.int8),
+                image_size=asked.image_size,
+                shapes=asked.shapes,
+            ),
             asked.only.split(","),
             filter(None, asked.sizes.split(",")),
         )
@@ -96,7 +101,7 @@ def _about(asked: argparse.Namespace, cases: list[Case], servers: Servers) -> di
         ),
         "weights": machine.weights(),
         "settings": {
-            "image_size": 640,
+            "image_size": asked.image_size,
             "confidence": 0.25,
             "head": "NMS-free",
             "threads": f"{available_cores()} for torch, OpenVINO (THROUGHPUT) and decoding each",
@@ -111,6 +116,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--only", default=",".join(MAIN), help=f"groups ({', '.join(GROUPS)}), names of cases, or all")
     parser.add_argument("--sizes", default="", help=f"only these sizes of images: {', '.join(SIZES)}")
+    parser.add_argument("--image-size", type=int, default=640, help="the model's longer side, a multiple of 32 pixels")
+    parser.add_argument("--shapes", choices=("rectangular", "square"), default="rectangular", help="%(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="how often each case is measured, in turns")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each case is measured in a round")
     parser.add_argument("--images", type=int, default=20_000, help="no more than these in one measurement")

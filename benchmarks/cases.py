@@ -16,7 +16,8 @@ class Case:
 
     `program` is the loop's module, the part's name or the framework's folder; `engine` what runs the model where it is
     ours, in `model.engine`'s words. `rate` is that of a trickle in images a second, without it there is a backlog;
-    `round_trip` the store's, None without a proxy. `weights`: an .onnx in place of the usual one.
+    `round_trip` the store's, None without a proxy. `weights`: an .onnx in place of the usual one. `image_size`: the
+    model's longer side, in pixels.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     rate: float | None = None
     is_model: bool = True
     weights: str = ""
+    image_size: int = 640
 
     @property
     def key(self) -> str:
@@ -60,14 +62,21 @@ ROUND_TRIPS = (0.0, 0.02, 0.08)
 FASTEST = {"precision": "bf16", "decode": "fast"}
 
 
-def all_cases(*, trickle: float = 5.0, int8: str = "") -> list[Case]:
-    """In the order in which a round runs them: what is compared stands close together. `int8`: quantised weights."""
+def all_cases(
+    *, trickle: float = 5.0, int8: str = "", image_size: int = 640, shapes: str = "rectangular"
+) -> list[Case]:
+    """In the order in which a round runs them: what is compared stands close together. `int8`: quantised weights.
+    `shapes`: of all but what is square in any case."""
     cases: list[Case] = []
     for size in SIZES:
         images = Workload(size)
-        cases += [*_main(images), *(_quantised(images, int8) if int8 else ())]
+        cases += [*_main(images, image_size), *(_quantised(images, int8) if int8 else ())]
         cases += [*_on_onnxruntime(images), *_peers(images)]
-    return [*cases, *_more(trickle)]
+    return [_sized(case, image_size, shapes) for case in (*cases, *_more(trickle))]
+
+
+def _sized(case: Case, image_size: int, shapes: str) -> Case:
+    return replace(case, image_size=image_size, shapes="square" if case.shapes == "square" else shapes)
 
 
 def selected(cases: Sequence[Case], only: Iterable[str], sizes: Iterable[str] = ()) -> list[Case]:
@@ -89,7 +98,7 @@ def _is_named(case: Case, word: str) -> bool:
     return case.group in {*MAIN, "peers"} and case.name.lower().startswith(word)
 
 
-def _main(images: Workload) -> Iterable[Case]:
+def _main(images: Workload, image_size: int) -> Iterable[Case]:
     def bare(name: str, program: str, **more: str) -> Case:
         return Case(
             name=name,
@@ -105,7 +114,7 @@ def _main(images: Workload) -> Iterable[Case]:
     yield bare(f"{ENGINE}, bf16", "engine", precision="bf16")
     yield bare(f"{ENGINE}, square", "engine", shapes="square")
     yield bare(DECODE, "decode")
-    if images.size != "640x480":  # no smaller decoding is large enough for the model there
+    if max(SIZES[images.size]) >= 2 * image_size:  # else no smaller decoding is large enough for the model
         yield bare(f"{DECODE}, fast", "decode", decode="fast")
     yield bare(FETCH, "fetch")
     yield replace(bare(KAFKA, "kafka_only"), kind="loop")

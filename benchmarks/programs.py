@@ -95,7 +95,7 @@ def running(case: Case, servers: Servers, topics: Topics, folder: Path) -> Itera
 
 def settings_of(case: Case, topics: Topics, endpoint: str) -> dict[str, Any]:
     """All else is as installed."""
-    model: dict[str, Any] = {"engine": case.engine, "image_size": 640, "shapes": case.shapes}
+    model: dict[str, Any] = {"engine": case.engine, "image_size": case.image_size, "shapes": case.shapes}
     if case.is_model:
         model |= {"weights": case.weights or str(PARTS_ONNX), "precision": case.precision}
     return {
@@ -117,6 +117,7 @@ def task_of(case: Case, servers: Servers, topics: Topics | None = None, *, secon
         weights=str(PARTS_PT),
         onnx=case.weights or str(PARTS_ONNX),
         images=str(servers.folder(case.workload)),
+        image_size=case.image_size,
         rect=case.shapes == "rectangular",
         engine=case.engine,
         precision=case.precision,

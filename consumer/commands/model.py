@@ -200,6 +200,7 @@ def quantize(
         ),
     ],
     to: Annotated[Path, typer.Option(metavar="FILE", help="The .onnx file to write.", show_default=False)],
+    image_size: ImageSize = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="Images to calibrate with, of those there are.")] = 300,
     preset: Annotated[
         Preset, typer.Option(help="mixed: ranges lie where activations do; performance: around zero.")
@@ -210,7 +211,8 @@ def quantize(
     """Make int8 weights of f32 ones, and say on other images what they find otherwise.
 
     The file runs in openvino and onnxruntime with model.precision int8 or auto. Only images like those of production
-    give the right ranges; a fifth of what is named, 50 at most, is kept to compare on.
+    give the right ranges, at the size that model.image_size will say; a fifth of what is named, 50 at most, is kept to
+    compare on.
 
     Exit codes: 0 done, 1 the disk is full, 2 usage, weights (int8 already, not .onnx), images, a file that is there, or
     NNCF is not installed, 3 the store is not reachable.
@@ -226,6 +228,7 @@ def quantize(
             to,
             images,
             loaded,
+            image_size=image_size,
             count=count,
             preset=preset.value,
             force=force,
@@ -237,7 +240,8 @@ def quantize(
         if as_json:
             write_line(made)
             return
-        _tell(f"{made.path}: int8, {made.bytes / 1e6:.1f} MB, calibrated with {made.calibrated_with} images")
+        _tell(f"{made.path}: int8, {made.bytes / 1e6:.1f} MB")
+        _tell(f"calibrated with {made.calibrated_with} images at {made.image_size}")
         _tell(f"int8 and f32 on {made.compared_on} other images: {_agreement(made.agreement)}")
         _tell(f"sha256 {made.sha256}")
 

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 Preset = Literal["mixed", "performance"]
 
 
-def quantize(weights: Weights, images: Iterable[Pixels], made: Path, *, preset: Preset, count: int) -> None:
+def quantize(
+    weights: Weights, images: Iterable[Pixels], made: Path, *, preset: Preset, count: int, image_size: int
+) -> None:
     """Write int8 weights to `made`, their ranges taken from `count` images.
 
-    images: uint8 [height, width, 3], BGR, letterboxed, gone through several times. The metadata stays and says
-    `precision: int8`, and from what the file was made. `preset`: `performance` has ranges around zero alone, `mixed`
-    wherever the activations lie. Raises SettingsError, ImportError if NNCF is not installed.
+    images: uint8 [height, width, 3], BGR, letterboxed, gone through several times; `image_size` is their longer side.
+    The metadata stays and says `precision: int8`, and from what the file was made. `preset`: `performance` has ranges
+    around zero alone, `mixed` wherever the activations lie. Raises SettingsError, ImportError if NNCF is not installed.
     """
     import nncf
     import onnx
@@ -55,7 +57,7 @@ def quantize(weights: Weights, images: Iterable[Pixels], made: Path, *, preset: 
     made_of = {
         "precision": "int8",
         "quantized_from": weights.sha256,
-        "quantized_by": f"NNCF {nncf.__version__}, {count} images, {preset}",
+        "quantized_by": f"NNCF {nncf.__version__}, {count} images at {image_size}, {preset}",
     }
     for key, value in made_of.items():
         quantized.metadata_props.add(key=key, value=value)

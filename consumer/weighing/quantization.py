@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from consumer.detection.engine import Candidates, Pixels, Shape
+from consumer.detection.engine import Candidates, Model, Pixels, Shape
 from consumer.detection.loading import load
 from consumer.detection.quantizing import Preset, quantize
 from consumer.detection.weights import Weights, find, one_line
@@ -24,11 +24,13 @@ PARAMETERS = Parameters(confidence=0.25, iou=0.7, max_detections=300)
 
 
 class Quantized(msgspec.Struct, frozen=True):
-    """`agreement` is that of the int8 weights with the f32 ones on images that were not calibrated with."""
+    """`agreement` is that of the int8 weights with the f32 ones on images that were not calibrated with; `image_size`
+    is the longer side, in pixels, of both."""
 
     path: str
     sha256: str
     bytes: int
+    image_size: int
     calibrated_with: int
     compared_on: int
     agreement: Agreement
@@ -49,11 +51,21 @@ class _Slots:
 
 
 def make_int8(
-    source: Path, target: Path, names: list[str], settings: Settings, *, count: int, preset: Preset, force: bool
+    source: Path,
+    target: Path,
+    names: list[str],
+    settings: Settings,
+    *,
+    image_size: int | None = None,
+    count: int,
+    preset: Preset,
+    force: bool,
 ) -> Quantized:
     """Calibrate with `count` images of those named, or as many as there are, and compare on others.
 
-    Raises SettingsError: weights that are no f32 ONNX file of one image a batch, no images, a target that is there.
+    `image_size`: the longer side in pixels at which the weights are to run, else their own. Ranges of another size are
+    worse ones. Raises SettingsError: weights that are no f32 ONNX file of one image a batch, a size that they cannot
+    run, no images, a target that is there.
     """
     weights = find(ModelSettings(weights=source))
     if weights.suffix != ".onnx":
@@ -62,19 +74,19 @@ def make_int8(
     _check(described)
     calibrating, held_out = _split(named(names, settings, most=count + HELD_OUT), count)
     with place(target, force=force, source=source) as made:
-        _, *size = described.static_shape or (1, *[max(described.image_size)] * 2)
-        slots = _Slots(calibrating, (size[0], size[1]), described.stride)
-        _quantize(weights, slots, made, preset=preset)
-        found = [_found(path, held_out) for path in (source, made)]
+        model, expected = _found(source, held_out, image_size)
+        _quantize(weights, _Slots(calibrating, model.image_size, model.stride), made, preset=preset)
+        _, found = _found(made, held_out, image_size)
         sha256, size_of_file = find(ModelSettings(weights=made)).sha256, made.stat().st_size
     left_out = calibrating.left_out | held_out.left_out
     return Quantized(
         path=str(target),
         sha256=sha256,
         bytes=size_of_file,
+        image_size=max(model.image_size),
         calibrated_with=_readable(calibrating),
         compared_on=_readable(held_out),
-        agreement=agreement(*found),
+        agreement=agreement(expected, found),
         left_out=left_out,
     )
 
@@ -106,16 +118,18 @@ def _quantize(weights: Weights, slots: _Slots, made: Path, *, preset: Preset) ->
     if not readable:
         raise SettingsError("--images: none that is left to calibrate with can be read")
     try:
-        quantize(weights, slots, made, preset=preset, count=readable)
+        quantize(weights, slots, made, preset=preset, count=readable, image_size=max(slots.image_size))
     except ImportError as error:
         raise SettingsError(f"quantize needs the extra `quantize`: {one_line(error)}") from error
 
 
-def _found(path: Path, samples: Samples) -> list[Candidates]:
-    engine = load(ModelSettings(weights=path, device="cpu"), BatchingSettings(max_batch=1))
+def _found(path: Path, samples: Samples, image_size: int | None) -> tuple[Model, list[Candidates]]:
+    wanted = ModelSettings(weights=path, device="cpu", image_size=image_size)
+    engine = load(wanted, BatchingSettings(max_batch=1))
     try:
-        size, stride = engine.model.image_size, engine.model.stride
-        return found_by(engine, slots_of(samples, image_size=size, stride=stride, rectangular=False), PARAMETERS)
+        model = engine.model
+        slots = slots_of(samples, image_size=model.image_size, stride=model.stride, rectangular=False)
+        return model, found_by(engine, slots, PARAMETERS)
     finally:
         engine.close()
 

@@ -114,6 +114,19 @@ def test_no_two_cases_share_a_key() -> None:
     assert len({case.key for case in cases}) == len(cases)
 
 
+def test_the_models_size_is_that_of_every_case_and_says_where_half_the_image_is_enough() -> None:
+    cases = {image_size: all_cases(image_size=image_size) for image_size in (320, 640)}
+    halved = {
+        image_size: {case.workload.size for case in found if case.name == "decode only, fast"}
+        for image_size, found in cases.items()
+    }
+
+    assert all(case.image_size == 320 for case in cases[320])
+    assert {case.shapes for case in cases[320]} == {"rectangular", "square"}
+    assert {case.shapes for case in all_cases(shapes="square")} == {"square"}
+    assert halved == {320: {"640x480", "1080p"}, 640: {"1080p"}}
+
+
 def test_a_word_names_a_group_or_a_main_case() -> None:
     cases = all_cases()
 

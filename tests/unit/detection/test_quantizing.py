@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from consumer.demo.dataset import write_images
 from consumer.detection.engine import Engine
@@ -14,7 +15,7 @@ from consumer.detection.loading import load
 from consumer.errors import SettingsError
 from consumer.settings import BatchingSettings, ModelSettings, Settings
 from consumer.weighing.quantization import Quantized, make_int8
-from tests.models import DENSE_ONNX
+from tests.models import DENSE_ONNX, STATIC_ONNX
 
 SETTINGS = Settings.model_validate({"images": {"allowed_buckets": ["*"]}})
 pytestmark = pytest.mark.thorough
@@ -60,6 +61,39 @@ def test_the_file_says_what_it_is_and_was_made_of(made: Quantized) -> None:
     assert texts["precision"] == "int8"
     assert len(texts["quantized_from"]) == 64
     assert texts["license"].startswith("AGPL-3.0")
+
+
+def scales(path: Path | str) -> list[float]:
+    graph = onnx.load(path).graph
+    names = {node.input[1] for node in graph.node if node.op_type == "QuantizeLinear"}
+    return [float(numpy_helper.to_array(one)) for one in graph.initializer if one.name in names and not one.dims]
+
+
+def test_the_ranges_are_those_of_the_size_at_which_the_weights_will_run(made: Quantized, images: Path) -> None:
+    smaller = make_int8(
+        DENSE_ONNX,
+        images / "smaller.onnx",
+        [str(images)],
+        SETTINGS,
+        image_size=160,
+        count=24,
+        preset="mixed",
+        force=False,
+    )
+
+    assert (made.image_size, smaller.image_size) == (320, 160)
+    texts = {entry.key: entry.value for entry in onnx.load(smaller.path).metadata_props}
+    assert texts["quantized_by"].endswith("images at 160, mixed")
+    assert scales(made.path) != pytest.approx(scales(smaller.path), rel=1e-3)
+
+
+@pytest.mark.parametrize(("weights", "size"), [(DENSE_ONNX, 300), (STATIC_ONNX, 640)])
+def test_a_size_that_the_weights_cannot_run_is_refused(images: Path, weights: Path, size: int) -> None:
+    with pytest.raises(SettingsError, match=f"model.image_size: {size}"):
+        make_int8(
+            weights, images / "no.onnx", [str(images)], SETTINGS, image_size=size, count=4, preset="mixed", force=False
+        )
+    assert not (images / "no.onnx").exists()
 
 
 def test_auto_runs_int8_weights_in_int8(engine: Engine) -> None:
