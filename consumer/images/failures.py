@@ -30,7 +30,8 @@ _OBSTORE_ERRORS = (BaseError, FileNotFoundError, FileExistsError)
 _TIMEOUTS = (ConnectTimeoutError, ReadTimeoutError)
 _CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, SSOError)
 
-_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "DeleteMarker"})
+# The last two: no object can have such a key there. MinIO says so of a part between slashes of more than 255 bytes.
+_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "DeleteMarker", "KeyTooLongError", "XMinioInvalidObjectName"})
 # What S3 says of a version id that it cannot have given out, and of one that is a delete marker.
 _MISSING_VERSION = frozenset({"InvalidArgument", "MethodNotAllowed"})
 MISCONFIGURED = frozenset(

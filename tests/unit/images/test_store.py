@@ -169,6 +169,8 @@ def test_the_version_of_a_bucket_without_versions_is_called_null(stub: StubStore
         (s3_error("404 Not Found", "NoSuchKey"), "image_not_found"),
         (s3_error("404 Not Found", "NoSuchVersion"), "image_not_found"),
         (s3_error("404 Not Found", "DeleteMarker"), "image_not_found"),
+        (s3_error("400 Bad Request", "KeyTooLongError"), "image_not_found"),
+        (s3_error("400 Bad Request", "XMinioInvalidObjectName"), "image_not_found"),
         (s3_error("403 Forbidden", "AccessDenied"), "image_forbidden"),
     ],
 )
