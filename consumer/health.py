@@ -51,6 +51,15 @@ class Health:
         self._last_turn = time.monotonic()
 
     @property
+    def is_turning(self) -> bool:
+        """Whether the loop goes round as it must; False before its first turn."""
+        return self._last_turn is not None and self._still <= STALL
+
+    @property
+    def _still(self) -> float:
+        return 0.0 if self._last_turn is None else time.monotonic() - self._last_turn
+
+    @property
     def is_ready(self) -> bool:
         return not any(self._reasons.values())
 
@@ -60,7 +69,7 @@ class Health:
 
     @property
     def liveness(self) -> dict[str, str]:
-        still = 0.0 if self._last_turn is None else time.monotonic() - self._last_turn
+        still = self._still
         return {"loop": f"no turn for {still:.0f} s" if still > STALL else "ok"}
 
 

@@ -1,5 +1,6 @@
 """How does one process live: signals, the health pages, patience at the start, one line and an exit code at the end?"""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 LEAVING_TIME = 5.0  # seconds that leaving the group may take beyond the drain
 SIGNALS_SEEN_EVERY = 0.5
+FROZEN = 180.0
+"""Seconds after which a process whose loop stands still ends with 1. They begin when the interpreter stops running, as
+in C code that waits for ever and keeps its lock (librdkafka's deadlock of issue 5476), else when /livez turns red."""
+_STDERR = 2
 T = TypeVar("T")
 
 
@@ -41,13 +46,23 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         thread.start()
-        while thread.is_alive() and not self.stopping.is_set():
-            thread.join(SIGNALS_SEEN_EVERY)
-        thread.join(self._settings.delivery.drain_timeout + LEAVING_TIME)
+        try:
+            while thread.is_alive() and not self.stopping.is_set():
+                self._look_at(thread, SIGNALS_SEEN_EVERY)
+            last = time.monotonic() + self._settings.delivery.drain_timeout + LEAVING_TIME
+            while thread.is_alive() and (left := last - time.monotonic()) > 0:
+                self._look_at(thread, min(left, SIGNALS_SEEN_EVERY))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         if thread.is_alive():
             logger.warning("leaving the group took too long; the broker will find out by itself")
             return 0 if self._was_asked else Fatal.exit_code
         return self._exit_code()
+
+    def _look_at(self, thread: threading.Thread, seconds: float) -> None:
+        thread.join(seconds)
+        if self._health.is_turning:  # count anew; faulthandler's own thread needs nothing of Python to end the process
+            faulthandler.dump_traceback_later(FROZEN, exit=True, file=_STDERR)
 
     def patiently(self, check: str, call: Callable[[], T], deadline: float) -> T:
         """Try until it answers; alive and not ready meanwhile. Raises Unreachable after limits.startup_timeout."""

@@ -1,4 +1,4 @@
-"""Guards of what is taken in and kept: positions, the ledger, admission, and custody after deaths."""
+"""Guards of what is taken in and kept: positions, the ledger, admission, custody after deaths; and of turning."""
 
 from tests.mutants.guard import DELIVERY, GUARDS, KAFKA_UNIT, PLACE, UNIT, Edit, Guard, named, on_broker, without_broker
 
@@ -10,12 +10,14 @@ ADMISSION = "consumer/admission.py"
 CUSTODY = "consumer/custody.py"
 RUNNER = "consumer/runner.py"
 INSPECTOR = "consumer/inspector.py"
+PROCESS = "consumer/process.py"
 
 TEST_SOURCE = f"{KAFKA_UNIT}/test_source.py"
 TEST_LEDGER = f"{UNIT}/test_ledger.py"
 TEST_ADMISSION = f"{UNIT}/test_admission.py"
 TEST_CUSTODY = f"{UNIT}/test_custody.py"
 TEST_INSPECTOR = f"{UNIT}/test_inspector.py"
+STANDS_STILL = f"{UNIT}/test_process.py::test_a_process_whose_loop_stands_still_ends_and_leaves_its_stacks"
 
 PLACED_AT_ONCE = (
     "            for partition, offset in offsets.items():\n"
@@ -500,4 +502,23 @@ CUSTODIES = (
     ),
 )
 
-GUARDS_OF_TAKING_IN: tuple[Guard, ...] = (*POSITIONS, *LEDGERS, *CUSTODIES)
+LIVES = (
+    without_broker(
+        "frozen-process",
+        "a process that a library has frozen with Python's lock ends",
+        Edit(
+            PROCESS,
+            "            faulthandler.dump_traceback_later(FROZEN, exit=True, file=_STDERR)",
+            "            pass",
+        ),
+        f"{STANDS_STILL}[frozen]",
+    ),
+    without_broker(
+        "standing-loop",
+        "a process whose loop stands still ends, although Python runs",
+        Edit(PROCESS, "if self._health.is_turning:", "if True:"),
+        f"{STANDS_STILL}[standing]",
+    ),
+)
+
+GUARDS_OF_TAKING_IN: tuple[Guard, ...] = (*POSITIONS, *LEDGERS, *CUSTODIES, *LIVES)
