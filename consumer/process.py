@@ -2,6 +2,7 @@
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import threading
@@ -36,6 +37,7 @@ class Process:
         self._numbers = numbers
         self._was_asked = False
         self._error: BaseException | None = None
+        self._armed_at = -math.inf
         self.stopping = threading.Event()
         self.is_running = False
         """Set once there is something to drain; until then a signal ends the process at once."""
@@ -61,7 +63,9 @@ class Process:
 
     def _look_at(self, thread: threading.Thread, seconds: float) -> None:
         thread.join(seconds)
-        if self._health.is_turning:  # count anew; faulthandler's own thread needs nothing of Python to end the process
+        # Counts anew now and then: each time costs a thread. faulthandler's thread needs nothing of Python to end us.
+        if self._health.is_turning and time.monotonic() - self._armed_at > FROZEN / 12:
+            self._armed_at = time.monotonic()
             faulthandler.dump_traceback_later(FROZEN, exit=True, file=_STDERR)
 
     def patiently(self, check: str, call: Callable[[], T], deadline: float) -> T:

@@ -516,7 +516,7 @@ LIVES = (
     without_broker(
         "standing-loop",
         "a process whose loop stands still ends, although Python runs",
-        Edit(PROCESS, "if self._health.is_turning:", "if True:"),
+        Edit(PROCESS, "if self._health.is_turning and time", "if time"),
         f"{STANDS_STILL}[standing]",
     ),
 )
