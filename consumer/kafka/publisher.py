@@ -141,7 +141,7 @@ class Publisher:
 
     def poll(self, timeout: float = 0.0) -> None:
         """Serve the reports that came, waiting up to `timeout` seconds for the first."""
-        self._producer.poll(timeout)
+        self._serve(self._producer.poll, timeout)
 
     def flush(self, timeout: float | None = None) -> int:
         """Wait for all reports (for `timeout` seconds); returns how many are still missing."""
@@ -149,18 +149,26 @@ class Publisher:
         for _ in turns:
             if not self.waiting or (timeout is None and self._stopping.is_set()):
                 break
-            try:
-                self._producer.flush(_POLL)  # unlike poll it does not linger for fuller batches
-            except KafkaException as error:  # fatal: this producer sends nothing any more
-                self._end = self._refused(error.args[0]).reason
-                self.give_up()
+            self._serve(self._producer.flush, _POLL)  # unlike poll it does not linger for fuller batches
         return self.waiting
 
     def give_up(self) -> None:
         """Report everything that was not acknowledged as refused; nothing can be sent any more."""
         self._producer.purge()
-        with contextlib.suppress(KafkaException):  # fatal, and known
+        with contextlib.suppress(KafkaException, SystemError):  # fatal, and known
             self._producer.flush(TIMEOUT)
+
+    def _serve(self, call: Callable[[float], object], timeout: float) -> None:
+        """A fatal error is raised once by what serves it, as a SystemError's cause where a report came right behind it:
+        this producer sends nothing any more."""
+        try:
+            call(timeout)
+        except (KafkaException, SystemError) as error:
+            fatal = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(fatal, KafkaException):
+                raise
+            self._end = self._refused(fatal.args[0]).reason
+            self.give_up()
 
     def _reported(self, error: KafkaError | None, record: KafkaMessage, *, on_done: Callable[[Report], None]) -> None:
         self.waiting -= 1

@@ -12,6 +12,14 @@ from tests.rigs.topics import Topics
 
 TRICKLE = 20.0  # jobs a second beyond what was released: a long strike does not run dry
 TURN = 0.05
+_NOT_SENT = frozenset(
+    {
+        KafkaError._FATAL,
+        KafkaError._PURGE_QUEUE,
+        KafkaError._PURGE_INFLIGHT,
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    }
+)
 _SETTINGS = {
     "enable.idempotence": True,
     "linger.ms": 5,
@@ -23,7 +31,11 @@ _SETTINGS = {
 
 class Traffic:
     """Publishes round robin over the partitions in a thread of its own, inside its `with`: what was released, at up to
-    `rate` a second, while no more than `most_waiting` jobs wait for their outcomes."""
+    `rate` a second, while no more than `most_waiting` jobs wait for their outcomes.
+
+    librdkafka's idempotent producer may end for good where leaders move (OUT_OF_ORDER_SEQUENCE_NUMBER, seen once while
+    brokers were stopped in turn). Another one sends again what it was not told of; what had arrived is two jobs then.
+    """
 
     def __init__(
         self,
@@ -49,7 +61,10 @@ class Traffic:
         self._released = 0
         self._sent = 0
         self._is_over = threading.Event()
-        self._producer = Producer({"bootstrap.servers": topics.bootstrap_servers, **_SETTINGS})
+        self._is_broken = False
+        self._again: list[tuple[Draft, int]] = []
+        self._bootstrap_servers = topics.bootstrap_servers
+        self._producer = self._new_producer()
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
 
     def __enter__(self) -> "Traffic":
@@ -74,7 +89,11 @@ class Traffic:
         """No more are sent; returns how many there are when all of them are acknowledged, or `refused` tells."""
         self._is_over.set()
         self._thread.join()
-        if left := self._producer.flush(within):
+        left = self._flush(within)
+        while self._is_broken:
+            self._send_again()
+            left = self._flush(within)
+        if left:
             self.refused.append(f"{left} jobs were not acknowledged within {within:g} s")
         return self._sent
 
@@ -86,24 +105,55 @@ class Traffic:
             count = min(room, max(self._released - self._sent, int(trickle)))
             sent = self._send(count)
             budget, trickle = budget - sent, trickle - sent
-            self._producer.poll(0)
+            self._flush(0)
+            if self._is_broken:
+                self._send_again()
 
     def _send(self, count: int) -> int:
         """Returns how many of them were sent: an added partition may not be known yet."""
         for number in range(count):
             draft = self._draft(self._sent)
             partition = self._sent % self.partitions
-            acknowledged = partial(self._acknowledged, draft)
             try:
-                self._producer.produce(self._topic, draft.value, partition=partition, on_delivery=acknowledged)
+                self._produce(draft, partition)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                if error.args[0].code() not in {KafkaError._UNKNOWN_PARTITION, KafkaError._FATAL}:
                     self.refused.append(str(error))
                 return number
             self._sent += 1
         return max(0, count)
 
-    def _acknowledged(self, draft: Draft, error: KafkaError | None, record: Message) -> None:
+    def _produce(self, draft: Draft, partition: int) -> None:
+        acknowledged = partial(self._acknowledged, draft, partition)
+        self._producer.produce(self._topic, draft.value, partition=partition, on_delivery=acknowledged)
+
+    def _new_producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self._bootstrap_servers, **_SETTINGS})
+
+    def _flush(self, seconds: float) -> int:
+        """Serve its callbacks; returns how many records wait. A fatal error is raised here once, as a SystemError's
+        cause where a report came right behind it."""
+        try:
+            return self._producer.flush(seconds)
+        except (KafkaException, SystemError) as error:
+            fatal = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(fatal, KafkaException) or not fatal.args[0].fatal():
+                raise
+            self._is_broken = True
+            return len(self._producer)
+
+    def _send_again(self) -> None:
+        self._producer.purge()
+        self._flush(1)
+        self._is_broken, again, self._again = False, self._again, []
+        self._producer = self._new_producer()
+        for draft, partition in again:
+            self._produce(draft, partition)
+
+    def _acknowledged(self, draft: Draft, wanted: int, error: KafkaError | None, record: Message) -> None:
+        if error is not None and error.code() in _NOT_SENT:
+            self._again.append((draft, wanted))
+            return
         if error is not None:
             self.refused.append(str(error))
             return

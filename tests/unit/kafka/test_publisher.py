@@ -151,6 +151,27 @@ def test_records_of_a_producer_that_may_not_write_any_more_are_reported_with_the
     assert all("CLUSTER_AUTHORIZATION_FAILED" in str(report) for report in reports), reports
 
 
+@pytest.mark.parametrize("how", ["flush", "poll"])
+def test_a_record_that_ends_its_producer_is_reported_with_the_reason(how: str) -> None:
+    """`flush` raises SystemError here most of the time: the report comes in the call that raises the fatal error."""
+    for _ in range(5):
+        reports: list[Report] = []
+        with mock_cluster() as cluster:
+            cluster.create("jobs", 1)
+            cluster.fail(Api.Produce, [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 10)
+            with Publisher(settings_for(cluster.bootstrap_servers), topic="jobs") as publisher:
+                publisher.send(b"x", on_done=reports.append)
+                while publisher.waiting:
+                    getattr(publisher, how)(1)
+                publisher.send(b"y", on_done=reports.append)
+                publisher.flush()
+
+        assert len(reports) == 2
+        assert all("OUT_OF_ORDER_SEQUENCE_NUMBER" in str(report) or "_FATAL" in str(report) for report in reports), (
+            reports
+        )
+
+
 def test_a_broker_that_does_not_answer_is_named() -> None:
     with pytest.raises(Unavailable, match=r"kafka broker 127\.0\.0\.1:1 does not answer: .*refused"):
         Publisher(settings_for("127.0.0.1:1"), timeout=0.5)
