@@ -193,18 +193,18 @@ class ExactlyOnce:
             self._send_offsets(offsets, covered)
             self._commit(covered)
         except NotOurs:
-            self._abort()
+            settle = self._abort
         except Overrun as overrun:
-            self._stale = str(overrun)
-            self._left_behind.append((overrun.answer, self._live))
+            settle = partial(self._leave_behind, overrun)
         except KafkaException as error:
-            self._settle(error.args[0], heads, outlet)
+            settle = partial(self._settle, error.args[0], heads, outlet)
         else:
             self._unsettled.clear()
             self._replacements = 0
             if heads:
                 self._isolation.succeeded()
             return Delivered(offsets, tuple(notes))
+        settle()
         return NOTHING
 
     def _send_offsets(self, offsets: dict[int, int], covered: Sequence[Owned]) -> None:
@@ -268,6 +268,13 @@ class ExactlyOnce:
         return judge(error, open_for=open_for, transaction_timeout=self._transaction_timeout)
 
     # --- when it fails --------------------------------------------------------------------------------------------
+    #
+    # Ask the client for nothing while an error is handled: what it raises then keeps that error for good, with its
+    # frames, so with the producer (confluent-kafka 2.16.1: KafkaError is given a context and never lets go of it).
+
+    def _leave_behind(self, overrun: Overrun) -> None:
+        self._stale = str(overrun)
+        self._left_behind.append((overrun.answer, self._live))
 
     def _settle(self, error: KafkaError, heads: Sequence[Head], outlet: Outlet) -> None:
         logger.info("delivery failed", extra={"error": describe(error), "records": len(heads)})
@@ -342,10 +349,11 @@ class ExactlyOnce:
             self._repeat(self._live.init_transactions)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
-            if self._judge(cause) is Verdict.REPEAT or cause.code() in MISSING_ACL:
-                self._replacements -= 1  # nobody answered or nobody may, which says nothing of this producer
-            self._give_up(cause)
-            self._rest_if_refused(cause)
         else:
             self._stale = None
             self._note_start()
+            return
+        if self._judge(cause) is Verdict.REPEAT or cause.code() in MISSING_ACL:
+            self._replacements -= 1  # nobody answered or nobody may, which says nothing of this producer
+        self._give_up(cause)
+        self._rest_if_refused(cause)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import IsolationLevel, TopicPartition
@@ -10,13 +11,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from tests.faults.fleet import READY_WITHIN, is_member, see_off, wait_all_ready
 from tests.faults.world import World
 from tests.rigs.deadline import wait_until
+from tests.rigs.kafka_proxy import Api, Request
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3_proxy import Fault
 
 STORM, CALM = 8, 3
 TRANSACTION_TIMEOUT = 12.0  # the consumer's
 ABORTED_EVERY = 10.0  # seconds between two looks of the broker at transactions that have timed out
-_TRIES = 400
+SLACK = 10.0  # seconds
 
 
 class _ConsumerFault:
@@ -120,43 +122,51 @@ class Storm(_ConsumerFault):
 
 
 class StalledInDelivery(_ConsumerFault):
-    """SIGSTOP while its transaction is open, until the broker has ended that by its time-out. The process must come
-    back, not take itself for fenced by another one."""
+    """SIGSTOP while its transaction is open, until the broker has ended that by its time-out; the commit that was on
+    its way arrives then. The process must come back, not take itself for fenced by another one."""
 
     name = "stalled in a delivery"
+    needs = frozenset({"kafka_proxy"})
     # With the classic protocol its membership outlives this: it is the transaction alone that is gone.
     settings: Mapping[str, Mapping[str, Any]] = {"kafka": {"extra": {"session.timeout.ms": 45_000}}}
 
     def strike(self, world: World, rng: random.Random) -> None:
-        for _ in range(_TRIES):
-            world.wait(rng.uniform(0.02, 0.25))
-            victim = rng.choice(world.fleet.running)
+        admin = AdminClient({"bootstrap.servers": world.topics.bootstrap_servers, "log_level": 0})
+        with world.kafka_proxy.hold(Api.END_TXN, count=1) as held:
+            victim = _whose(world, held.wait(within=READY_WITHIN))
             victim.pause()
-            if is_open := _held_up(world):
-                break
-            victim.resume()
-            if world.over.is_set():
-                return
-        else:
-            raise RuntimeError(f"no delivery was met in {_TRIES} tries")
-        world.note(f"SIGSTOP {victim.name}, its transaction is open: {sorted(is_open)[:3]}")
-        world.wait(TRANSACTION_TIMEOUT + ABORTED_EVERY + 2)
-        if is_open & _held_up(world):
-            raise RuntimeError("the broker has not ended the stalled transaction")
+            world.wait(0.5)  # the others' transactions of now have ended after that
+            still_open = _open_transactions(admin, world)
+            world.note(f"SIGSTOP {victim.name}, its transaction is open: {sorted(still_open)[:3]}")
+            if not still_open:
+                raise RuntimeError("no transaction is open")
+            wait_until(
+                lambda: world.over.is_set() or not still_open & _open_transactions(admin, world),
+                within=TRANSACTION_TIMEOUT + ABORTED_EVERY + SLACK,
+                what="the broker ends the stalled transaction",
+            )
+            world.wait(rng.uniform(0, 2))
+        held.wait_answered()
         world.note(f"SIGCONT {victim.name}")
         victim.resume()
         world.healed()
         wait_all_ready(world.fleet, world.over)
 
 
-def _held_up(world: World) -> frozenset[tuple[str, int, int]]:
-    """Output partitions with an open transaction that outlives a look of half a second, and where it began."""
-    admin = AdminClient({"bootstrap.servers": world.topics.bootstrap_servers, "log_level": 0})
-    before = _open_transactions(admin, world)
-    if not before:
-        return before
-    world.wait(0.5)
-    return before & _open_transactions(admin, world)
+def _whose(world: World, request: Request) -> ConsumerProcess:
+    """The consumer that asked."""
+    for replica in world.fleet.running:
+        if request.client_port in _ports(replica.process_id):
+            return replica
+    raise RuntimeError(f"no consumer has a connection from port {request.client_port}")
+
+
+def _ports(process_id: int) -> set[int]:
+    """On which ports of this machine a process has connections."""
+    process = Path(f"/proc/{process_id}")
+    sockets = {str(descriptor.readlink()) for descriptor in process.joinpath("fd").iterdir()}
+    table = [line.split() for line in process.joinpath("net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in table if f"socket:[{row[9]}]" in sockets}
 
 
 def _open_transactions(admin: AdminClient, world: World) -> frozenset[tuple[str, int, int]]:

@@ -87,8 +87,8 @@ OWNERSHIP = (
         "a transaction over what is not ours is aborted",
         Edit(
             EXACTLY_ONCE,
-            "        except NotOurs:\n            self._abort()",
-            "        except NotOurs:\n            pass",
+            "        except NotOurs:\n            settle = self._abort",
+            "        except NotOurs:\n            return NOTHING",
         ),
         *named(TEST_TRANSACTION, "what_is_not_ours_is_aborted"),
         HANDED_OVER,
@@ -132,8 +132,8 @@ ABORTS = (
         "after an abort the finished heads stay and are delivered again",
         Edit(
             EXACTLY_ONCE,
-            "            return Delivered(offsets, tuple(notes))\n        return NOTHING",
-            "        return Delivered(offsets, tuple(notes))",
+            "        settle()\n        return NOTHING",
+            "        settle()\n        return Delivered(offsets, tuple(notes))",
         ),
         *named(DELIVERY, "a_member_without_a_generation_delivers_nothing"),
     ),
@@ -305,6 +305,20 @@ IN_DOUBT = (
         "nor does the frame that waited for it",
         Edit(BOUNDED, "    finally:\n        del call, answer", "    finally:\n        pass"),
         *named(f"{KAFKA_UNIT}/test_bounded.py", "a_call_that_came_back_keeps_its_client_no_longer"),
+    ),
+    without_broker(
+        "no-call-while-an-error-is-handled",
+        "the client is asked for nothing while an error is handled: what it raises then keeps that error, and so "
+        "the producer",
+        Edit(
+            EXACTLY_ONCE,
+            "            settle = partial(self._settle, error.args[0], heads, outlet)",
+            "            self._settle(error.args[0], heads, outlet)\n            return NOTHING",
+        ),
+        *named(
+            f"{KAFKA_UNIT}/test_error_table.py",
+            "a_producer_whose_abort_was_not_answered_at_once_ends_when_it_is_replaced[22]",
+        ),
     ),
     on_broker(
         "replacement-after-doubt",
@@ -731,7 +745,7 @@ SIZES = (
     without_broker(
         "tended-when-left-behind",
         "a producer in a call that does not come back is served too",
-        Edit(EXACTLY_ONCE, "            self._left_behind.append((overrun.answer, self._live))\n", ""),
+        Edit(EXACTLY_ONCE, "        self._left_behind.append((overrun.answer, self._live))\n", ""),
         f"{TEST_TRANSACTION}::test_callbacks_of_a_producer_that_was_left_behind_are_served_until_its_call_comes_back",
     ),
     on_broker(

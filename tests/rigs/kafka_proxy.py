@@ -55,6 +55,12 @@ class Request:
     """The broker has done it, whether or not the client was told."""
 
     @property
+    def client_port(self) -> int:
+        """From where on this machine it came."""
+        port: int = self.client.get_extra_info("peername")[1]
+        return port
+
+    @property
     def api(self) -> int:
         return int.from_bytes(self.frame[:2])
 

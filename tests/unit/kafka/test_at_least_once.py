@@ -3,21 +3,30 @@
 The producer is librdkafka's own, on its mock cluster; the group answers when the test says so.
 """
 
+import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from consumer.kafka import at_least_once
 from consumer.kafka.at_least_once import AtLeastOnce
 from consumer.kafka.outlet import Head
 from consumer.kafka.topics import Topics
 from consumer.ledger import Ledger
 from consumer.messages import Message
 from consumer.settings import Settings
+from tests.rigs.deadline import wait_until
+from tests.rigs.mock_errors import Api, mock_cluster
 from tests.unit.samples import a_result
 
 TOPICS = Topics("jobs", "results", "dead-letters", 4, 4, 4, 1_000_000, 1_000_000)
 LIMIT = 5000
+
+
+class Watched(Producer):
+    """One that can be referred to weakly."""
 
 
 class Group:
@@ -135,3 +144,34 @@ def _end(cluster: str, partition: int) -> int:
     end = int(reader.get_watermark_offsets(TopicPartition(TOPICS.results, partition), timeout=10)[1])
     reader.close()
     return end
+
+
+@pytest.mark.parametrize("is_tended", [True, False])
+def test_a_producer_with_a_fatal_error_is_replaced_and_ends(monkeypatch: pytest.MonkeyPatch, is_tended: bool) -> None:
+    monkeypatch.setattr(at_least_once, "Producer", Watched)
+    with mock_cluster() as broker:
+        for topic in (TOPICS.results, TOPICS.dead_letters):
+            broker.create(topic, 4)
+        rig = Rig(broker.bootstrap_servers)
+        rig.group.answer = (None,)
+        rig.add(0, 3)
+        rig.deliver()
+        first = weakref.ref(rig.delivery._live())
+        assert rig.group.commits == [{0: 4}]
+
+        broker.fail(Api.Produce, [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER])
+        rig.add(0, 4)
+        gc.disable()
+        try:
+
+            def is_out() -> bool:
+                rig.deliver()
+                if is_tended:
+                    rig.delivery.tend()
+                return {0: 5} in rig.group.commits
+
+            wait_until(is_out, within=20, what="the outcome is out")
+            assert first() is None
+        finally:
+            gc.enable()
+            rig.delivery.close()

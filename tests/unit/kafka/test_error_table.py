@@ -5,6 +5,8 @@ process has ended by name. librdkafka's mock broker gives the answers, so the er
 installed. It proves no isolation; what readers see is proven on real brokers.
 """
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any, cast
@@ -190,13 +192,17 @@ class Membership:
         return dict.fromkeys(partitions)
 
 
+class Watched(Producer):
+    """One that can be referred to weakly."""
+
+
 class Trial:
     """One delivery, and what can be seen of what it does."""
 
     def __init__(self, cluster: MockCluster) -> None:
         quick = {"retry.backoff.ms": 5, "retry.backoff.max.ms": 10, "enable.sparse.connections": False}
         quiet = {"log_level": 0}
-        self.producers = 0
+        self._known: list[weakref.ref[Watched]] = []
         self.pumped: list[str] = []
         self.exchanged: list[Head] = []
         self.ledger: Ledger[int, Message] = Ledger(lambda: 0.0)
@@ -215,8 +221,18 @@ class Trial:
         )
 
     def make(self, properties: dict[str, Any]) -> Producer:
-        self.producers += 1
-        return Producer(properties | {"statistics.interval.ms": 0})  # counters would cast doubt by chance
+        producer = Watched(properties | {"statistics.interval.ms": 0})  # counters would cast doubt by chance
+        self._known.append(weakref.ref(producer))
+        return producer
+
+    @property
+    def producers(self) -> int:
+        """How many were made."""
+        return len(self._known)
+
+    @property
+    def living(self) -> int:
+        return sum(known() is not None for known in self._known)
 
     def open(self) -> None:
         wait_until(self._is_open, within=20, what="the transactional id is registered")
@@ -303,6 +319,25 @@ def test_an_answer_of_the_broker_has_its_action(
     trial = begin()
     cluster.fail(api, [code])
     assert trial.act() is action
+
+
+@pytest.mark.parametrize("code", [E.ILLEGAL_GENERATION, E.UNKNOWN])
+def test_a_producer_whose_abort_was_not_answered_at_once_ends_when_it_is_replaced(
+    cluster: MockCluster, begin: Begin, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """One that lived on would gather statistics, half a megabyte a second."""
+    trial = begin()
+    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.2)
+    cluster.fail(Api.TxnOffsetCommit, [code])
+    cluster.delay(Api.EndTxn, 300)
+    gc.disable()  # it is no matter of luck
+    try:
+        trial.deliver(0)
+        assert "_TIMED_OUT" in trial.pumped[0]  # so of the abort, not only of the call before it
+        trial.deliver(1)
+        assert (trial.producers, trial.living) == (2, 1)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
