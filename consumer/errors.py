@@ -9,7 +9,7 @@
     └── Fatal                the process ends with `exit_code`
         ├── CheckFailed      1: what the process found is for a person to judge
         ├── SettingsError    2: what the settings say cannot be run
-        ├── Unreachable      3: broker or store did not answer within limits.startup_timeout
+        ├── Unreachable      3: broker or store gives no answer within limits.startup_timeout, or ends no transaction
         ├── Fenced           4: another process has our delivery slot
         └── EngineBroken     5: the engine or its device gives no more answers, or wrong ones; or a decoding never ends
 
@@ -98,7 +98,8 @@ class SettingsError(Fatal):
 
 
 class Unreachable(Fatal):
-    """Broker or store did not answer within `limits.startup_timeout`."""
+    """Broker or store did not answer within `limits.startup_timeout`; or the broker does not end a transaction, which
+    holds the transactional id, for five minutes."""
 
     exit_code = 3
 

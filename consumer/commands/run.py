@@ -25,8 +25,8 @@ def run(
     """Join the consumer group and inspect jobs until SIGTERM; a second signal stops at once.
 
     Exit codes: 0 drained or done, 1 a check is red, 2 settings, topics, buckets, credentials or weights, 3 broker or
-    store not reachable, 4 fenced by another process with the same slot, 5 engine or device, 70 a bug, 128+n stopped by
-    a second signal.
+    store not reachable or a transaction that the broker never ends, 4 fenced by another process with the same slot,
+    5 engine or device, 70 a bug, 128+n stopped by a second signal.
 
     Example: consumer run --settings settings.yaml
     """

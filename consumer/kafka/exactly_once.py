@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.custody import NOTHING, Delivered, Owned, Position
-from consumer.errors import Fatal, Fenced, SettingsError, Unavailable
+from consumer.errors import Fatal, Fenced, SettingsError, Unavailable, Unreachable
 from consumer.kafka.bounded import Overrun, call_within
 from consumer.kafka.client import (
     CALL_TIMEOUT,
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 FENCE_MEMORY = 60.0
 STATISTICS_WITHIN = 2.0  # they come twenty times a second
 MOST_REPLACEMENTS = 20  # in a row, without one commit between them
+FREED_WITHIN = 300.0  # that long a broker may refuse our transactional id because of a transaction that it is to end
 LONGEST_CALL = 10.0  # repeats included; librdkafka may lose the answer of a call for good when a coordinator stalls
 
 
@@ -85,6 +86,7 @@ class ExactlyOnce:
         self._begun_at = 0.0
         self._fenced_at = float("-inf")
         self._replacements = 0
+        self._held_since: float | None = None  # the broker answers, and does not let go of our transactional id
         self._not_before = 0.0
         self._isolation = Isolation()
         self._left_behind: list[tuple[Future[object], Producer]] = []  # each with the call that does not come back
@@ -350,10 +352,25 @@ class ExactlyOnce:
         except KafkaException as error:
             cause: KafkaError = error.args[0]
         else:
-            self._stale = None
+            self._stale = self._held_since = None
             self._note_start()
             return
+        self._leave_if_held(cause)
         if self._judge(cause) is Verdict.REPEAT or cause.code() in MISSING_ACL:
             self._replacements -= 1  # nobody answered or nobody may, which says nothing of this producer
         self._give_up(cause)
         self._rest_if_refused(cause)
+
+    def _leave_if_held(self, error: KafkaError) -> None:
+        """A transaction that the broker never ends (seen in a cluster with a node whose disk was full) makes our
+        transactional id useless for good: others of the group, or a process with another id, go on."""
+        if error.code() != KafkaError.CONCURRENT_TRANSACTIONS:
+            self._held_since = None
+            return
+        now = time.monotonic()
+        self._held_since = self._held_since or now
+        if now - self._held_since > FREED_WITHIN:
+            raise Unreachable(
+                f"the broker has not ended the last transaction of {self.transactional_id} for {FREED_WITHIN:g} s: "
+                f"{describe(error)}"
+            )

@@ -307,6 +307,15 @@ IN_DOUBT = (
         *named(f"{KAFKA_UNIT}/test_bounded.py", "a_call_that_came_back_keeps_its_client_no_longer"),
     ),
     without_broker(
+        "held-for-ever",
+        "a transactional id that the broker does not let go of ends the process",
+        Edit(EXACTLY_ONCE, "        if now - self._held_since > FREED_WITHIN:", "        if False:"),
+        *named(
+            f"{KAFKA_UNIT}/test_error_table.py",
+            "a_transactional_id_that_the_broker_does_not_let_go_of_ends_the_process",
+        ),
+    ),
+    without_broker(
         "no-call-while-an-error-is-handled",
         "the client is asked for nothing while an error is handled: what it raises then keeps that error, and so "
         "the producer",

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
-from consumer.errors import Fenced, SettingsError, Unavailable
+from consumer.errors import Fenced, SettingsError, Unavailable, Unreachable
 from consumer.kafka import exactly_once
 from consumer.kafka.doubt import Doubt
 from consumer.kafka.exactly_once import ExactlyOnce
@@ -338,6 +338,42 @@ def test_a_producer_whose_abort_was_not_answered_at_once_ends_when_it_is_replace
         assert (trial.producers, trial.living) == (2, 1)
     finally:
         gc.enable()
+
+
+def test_a_transactional_id_that_the_broker_does_not_let_go_of_ends_the_process(
+    cluster: MockCluster, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have its partitions then, and the next process has an id of its own; who waited would wait for ever."""
+    trial = begin()
+    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(exactly_once, "LONGEST_CALL", 0.2)
+    monkeypatch.setattr(exactly_once, "FREED_WITHIN", 1.0)
+    trial.delivery._doubt.mark("in doubt")
+    cluster.fail(Api.InitProducerId, [E.CONCURRENT_TRANSACTIONS] * 10_000)
+    with pytest.raises(
+        Unreachable, match=r"has not ended the last transaction of \S+ for 1 s: CONCURRENT_TRANSACTIONS"
+    ):
+        trial.deliver(0)
+
+
+def test_a_transactional_id_that_is_free_in_time_is_used_again(
+    cluster: MockCluster, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = begin()
+    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(exactly_once, "LONGEST_CALL", 0.2)
+    trial.delivery._doubt.mark("in doubt")
+    cluster.fail(Api.InitProducerId, [E.CONCURRENT_TRANSACTIONS] * 8)
+    held = []
+
+    def is_free() -> bool:
+        trial.delivery.deliver([])
+        held.append(trial.delivery._held_since is not None)
+        return trial.delivery._stale is None
+
+    wait_until(is_free, within=20, what="the transactional id is registered again")
+    assert held[0]
+    assert not held[-1]
 
 
 @pytest.mark.parametrize(
