@@ -49,7 +49,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=100_000, help="a cell, at least; %(default)s")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the rows of the table into this page")
     parser.add_argument("--list", action="store_true", help="name the cells, run nothing")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.write and not arguments.write.is_file():
+        parser.error(f"--write: no page {arguments.write}")  # now, not after hours
+    return arguments
 
 
 def _runs(arguments: argparse.Namespace) -> Iterator[Run]:
