@@ -1,6 +1,7 @@
 """What can happen to the consumers themselves?"""
 
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from consumer.kafka.exactly_once import FENCE_MEMORY
 from tests.faults.fleet import READY_WITHIN, is_member, see_off, wait_all_ready
 from tests.faults.world import World
 from tests.rigs.deadline import wait_until
-from tests.rigs.kafka_proxy import Api, Request
+from tests.rigs.kafka_proxy import Api, Catch, Request
 from tests.rigs.process import ConsumerProcess
 from tests.rigs.s3_proxy import Fault
 
@@ -132,8 +134,9 @@ class StalledInDelivery(_ConsumerFault):
 
     def strike(self, world: World, rng: random.Random) -> None:
         admin = AdminClient({"bootstrap.servers": world.topics.bootstrap_servers, "log_level": 0})
-        with world.kafka_proxy.hold(Api.END_TXN, count=1) as held:
-            victim = _whose(world, held.wait(within=READY_WITHIN))
+        struck: dict[str, float] = world.facts.setdefault("stalled", {})
+        held, victim = _held_commit(world, struck)
+        with held:
             victim.pause()
             world.wait(0.5)  # the others' transactions of now have ended after that
             still_open = _open_transactions(admin, world)
@@ -149,8 +152,22 @@ class StalledInDelivery(_ConsumerFault):
         held.wait_answered()
         world.note(f"SIGCONT {victim.name}")
         victim.resume()
+        struck[victim.name] = resumed_at = time.monotonic()
         world.healed()
         wait_all_ready(world.fleet, world.over)
+        # So that one of them has always been left alone for long enough, see `_held_commit`.
+        world.wait(max(0.0, FENCE_MEMORY / world.replicas - (time.monotonic() - resumed_at)))
+
+
+def _held_commit(world: World, struck: Mapping[str, float]) -> tuple[Catch, ConsumerProcess]:
+    """A commit that does not get to the broker, and whose it is: of one that was not struck just before. A second fence
+    within its memory ends a process, as it should."""
+    while True:
+        held: Catch = world.kafka_proxy.hold(Api.END_TXN, count=1)
+        victim = _whose(world, held.wait(within=READY_WITHIN))
+        if time.monotonic() - struck.get(victim.name, float("-inf")) > FENCE_MEMORY - TRANSACTION_TIMEOUT:
+            return held, victim
+        held.release()
 
 
 def _whose(world: World, request: Request) -> ConsumerProcess:
