@@ -135,14 +135,9 @@ class StalledInDelivery(_ConsumerFault):
     def strike(self, world: World, rng: random.Random) -> None:
         admin = AdminClient({"bootstrap.servers": world.topics.bootstrap_servers, "log_level": 0})
         struck: dict[str, float] = world.facts.setdefault("stalled", {})
-        held, victim = _held_commit(world, struck)
+        held, victim, still_open = _stall(admin, world, struck)
         with held:
-            victim.pause()
-            world.wait(0.5)  # the others' transactions of now have ended after that
-            still_open = _open_transactions(admin, world)
             world.note(f"SIGSTOP {victim.name}, its transaction is open: {sorted(still_open)[:3]}")
-            if not still_open:
-                raise RuntimeError("no transaction is open")
             wait_until(
                 lambda: world.over.is_set() or not still_open & _open_transactions(admin, world),
                 within=TRANSACTION_TIMEOUT + ABORTED_EVERY + SLACK,
@@ -155,18 +150,25 @@ class StalledInDelivery(_ConsumerFault):
         struck[victim.name] = resumed_at = time.monotonic()
         world.healed()
         wait_all_ready(world.fleet, world.over)
-        # So that one of them has always been left alone for long enough, see `_held_commit`.
+        # So that one of them has always been left alone for long enough, see `_stall`.
         world.wait(max(0.0, FENCE_MEMORY / world.replicas - (time.monotonic() - resumed_at)))
 
 
-def _held_commit(world: World, struck: Mapping[str, float]) -> tuple[Catch, ConsumerProcess]:
-    """A commit that does not get to the broker, and whose it is: of one that was not struck just before. A second fence
-    within its memory ends a process, as it should."""
+def _stall(
+    admin: AdminClient, world: World, struck: Mapping[str, float]
+) -> tuple[Catch, ConsumerProcess, frozenset[tuple[str, int, int]]]:
+    """A commit that does not get to the broker, the process that asked for it, now stopped, and what it holds open.
+
+    Not one that was struck just before: a second fence within its memory ends a process, as it should.
+    """
     while True:
         held: Catch = world.kafka_proxy.hold(Api.END_TXN, count=1)
         victim = _whose(world, held.wait(within=READY_WITHIN))
         if time.monotonic() - struck.get(victim.name, float("-inf")) > FENCE_MEMORY - TRANSACTION_TIMEOUT:
-            return held, victim
+            victim.pause()
+            if still_open := _held_up(admin, world):
+                return held, victim, still_open
+            victim.resume()  # it was of offsets alone, such as at a rebalance
         held.release()
 
 
@@ -184,6 +186,13 @@ def _ports(process_id: int) -> set[int]:
     sockets = {str(descriptor.readlink()) for descriptor in process.joinpath("fd").iterdir()}
     table = [line.split() for line in process.joinpath("net/tcp").read_text().splitlines()[1:]]
     return {int(row[1].split(":")[1], 16) for row in table if f"socket:[{row[9]}]" in sockets}
+
+
+def _held_up(admin: AdminClient, world: World) -> frozenset[tuple[str, int, int]]:
+    """Output partitions with an open transaction that outlives a look of half a second, and where it began."""
+    before = _open_transactions(admin, world)
+    world.wait(0.5)
+    return before & _open_transactions(admin, world)
 
 
 def _open_transactions(admin: AdminClient, world: World) -> frozenset[tuple[str, int, int]]:
