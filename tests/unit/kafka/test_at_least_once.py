@@ -3,12 +3,11 @@
 The producer is librdkafka's own, on its mock cluster; the group answers when the test says so.
 """
 
-import gc
 import weakref
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from consumer.kafka import at_least_once
 from consumer.kafka.at_least_once import AtLeastOnce
@@ -19,14 +18,11 @@ from consumer.messages import Message
 from consumer.settings import Settings
 from tests.rigs.deadline import wait_until
 from tests.rigs.mock_errors import Api, mock_cluster
+from tests.rigs.watched import Watched, no_collector
 from tests.unit.samples import a_result
 
 TOPICS = Topics("jobs", "results", "dead-letters", 4, 4, 4, 1_000_000, 1_000_000)
 LIMIT = 5000
-
-
-class Watched(Producer):
-    """One that can be referred to weakly."""
 
 
 class Group:
@@ -161,17 +157,14 @@ def test_a_producer_with_a_fatal_error_is_replaced_and_ends(monkeypatch: pytest.
 
         broker.fail(Api.Produce, [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER])
         rig.add(0, 4)
-        gc.disable()
-        try:
 
-            def is_out() -> bool:
-                rig.deliver()
-                if is_tended:
-                    rig.delivery.tend()
-                return {0: 5} in rig.group.commits
+        def is_out() -> bool:
+            rig.deliver()
+            if is_tended:
+                rig.delivery.tend()
+            return {0: 5} in rig.group.commits
 
+        with no_collector():
             wait_until(is_out, within=20, what="the outcome is out")
             assert first() is None
-        finally:
-            gc.enable()
-            rig.delivery.close()
+        rig.delivery.close()

@@ -5,7 +5,6 @@ process has ended by name. librdkafka's mock broker gives the answers, so the er
 installed. It proves no isolation; what readers see is proven on real brokers.
 """
 
-import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
@@ -27,6 +26,7 @@ from consumer.settings import Settings
 from tests.rigs.deadline import wait_until
 from tests.rigs.mock_errors import Api, MockCluster, mock_cluster
 from tests.rigs.model_clients import metadata_of
+from tests.rigs.watched import Watched, no_collector
 from tests.unit.samples import a_result
 
 pytestmark = pytest.mark.thorough
@@ -192,10 +192,6 @@ class Membership:
         return dict.fromkeys(partitions)
 
 
-class Watched(Producer):
-    """One that can be referred to weakly."""
-
-
 class Trial:
     """One delivery, and what can be seen of what it does."""
 
@@ -330,14 +326,21 @@ def test_a_producer_whose_abort_was_not_answered_at_once_ends_when_it_is_replace
     monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.2)
     cluster.fail(Api.TxnOffsetCommit, [code])
     cluster.delay(Api.EndTxn, 300)
-    gc.disable()  # it is no matter of luck
-    try:
+    with no_collector():
         trial.deliver(0)
         assert "_TIMED_OUT" in trial.pumped[0]  # so of the abort, not only of the call before it
         trial.deliver(1)
         assert (trial.producers, trial.living) == (2, 1)
-    finally:
-        gc.enable()
+
+
+def refuse_the_next_producer(
+    cluster: MockCluster, trial: Trial, monkeypatch: pytest.MonkeyPatch, *, times: int
+) -> None:
+    """The next delivery needs another producer, and the broker is still at the last transaction of its id."""
+    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(exactly_once, "LONGEST_CALL", 0.2)
+    trial.delivery._doubt.mark("in doubt")
+    cluster.fail(Api.InitProducerId, [E.CONCURRENT_TRANSACTIONS] * times)
 
 
 def test_a_transactional_id_that_the_broker_does_not_let_go_of_ends_the_process(
@@ -345,11 +348,8 @@ def test_a_transactional_id_that_the_broker_does_not_let_go_of_ends_the_process(
 ) -> None:
     """Others have its partitions then, and the next process has an id of its own; who waited would wait for ever."""
     trial = begin()
-    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.1)
-    monkeypatch.setattr(exactly_once, "LONGEST_CALL", 0.2)
     monkeypatch.setattr(exactly_once, "FREED_WITHIN", 1.0)
-    trial.delivery._doubt.mark("in doubt")
-    cluster.fail(Api.InitProducerId, [E.CONCURRENT_TRANSACTIONS] * 10_000)
+    refuse_the_next_producer(cluster, trial, monkeypatch, times=10_000)
     with pytest.raises(
         Unreachable, match=r"has not ended the last transaction of \S+ for 1 s: CONCURRENT_TRANSACTIONS"
     ):
@@ -360,10 +360,7 @@ def test_a_transactional_id_that_is_free_in_time_is_used_again(
     cluster: MockCluster, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = begin()
-    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.1)
-    monkeypatch.setattr(exactly_once, "LONGEST_CALL", 0.2)
-    trial.delivery._doubt.mark("in doubt")
-    cluster.fail(Api.InitProducerId, [E.CONCURRENT_TRANSACTIONS] * 8)
+    refuse_the_next_producer(cluster, trial, monkeypatch, times=8)
     held = []
 
     def is_free() -> bool:
