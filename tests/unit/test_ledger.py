@@ -165,6 +165,27 @@ def test_a_share_of_one_delivery_is_every_partitions(ledger: Ledger[str, str]) -
     assert [(entry.partition, entry.offset) for entry in heads] == [("p", 0), ("p", 1), ("q", 0)]
 
 
+def test_partitions_that_have_nothing_to_deliver_take_no_share(ledger: Ledger[str, str]) -> None:
+    for idle in ("q", "r"):
+        ledger.assign(idle)
+    ledger.open("r", 0, 1)
+    for offset in range(4):
+        ledger.open("p", offset, 1).finish(0, "p")
+
+    assert offsets(ledger.finished_heads(4)) == [0, 1, 2, 3]
+
+
+def test_a_job_is_not_taken_in_hand_without_the_leave_that_its_record_needs(ledger: Ledger[str, str]) -> None:
+    asked: list[int] = []
+    free, careful = ledger.open("p", 0, 1), ledger.open("p", 1, 2)
+    careful.leave = lambda place: asked.append(place.index)
+
+    for place in (*free.places, *careful.places):
+        place.take_in_hand()
+
+    assert asked == [0, 1]
+
+
 def test_an_unfinished_entry_below_the_committed_offset_was_done_by_somebody_else(ledger: Ledger[str, str]) -> None:
     done, open_, above = (ledger.open("p", offset, 2) for offset in (1, 2, 3))
     done.finish(0, "a")
