@@ -409,6 +409,12 @@ IN_DOUBT = (
         *named(TEST_TRANSACTION, "a_record_that_was_refused_costs_its_producer_which_is_out_of_sequence"),
     ),
     without_broker(
+        "notes-go-with-all-heads",
+        "a note stands behind all the heads: while they are tried one by one it stays",
+        Edit(EXACTLY_ONCE, "notes if len(selected) == len(heads) else ()", "notes"),
+        *named(TEST_TRANSACTION, "while_heads_are_tried_one_by_one_no_note_goes_with_them"),
+    ),
+    without_broker(
         "replacements-are-counted",
         "producers that help nobody are not replaced for ever",
         Edit(EXACTLY_ONCE, "if self._replacements >= MOST_REPLACEMENTS:", "if False:"),

@@ -435,6 +435,17 @@ def test_an_answer_at_the_start_has_its_action(cluster: MockCluster, begin: Begi
     assert trial.deliver(0) == 1
 
 
+def test_a_start_without_an_answer_in_time_is_tried_again_with_the_same_producer(
+    cluster: MockCluster, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would begin from nothing, and the first would live on beside it."""
+    monkeypatch.setattr(exactly_once, "CALL_TIMEOUT", 0.2)
+    cluster.delay(Api.InitProducerId, 1000)
+    trial = begin()
+    assert trial.producers == 1
+    assert trial.deliver(0) == 1
+
+
 def test_a_new_producer_that_is_fenced_at_once_ends_the_process(cluster: MockCluster, begin: Begin) -> None:
     trial = begin()
     cluster.fail(Api.EndTxn, [E.INVALID_TXN_STATE])

@@ -65,6 +65,7 @@ class Scripted:
 
     def purge(self) -> None: ...
     def begin_transaction(self) -> None: ...
+    def produce(self, *_: object, **__: object) -> None: ...
 
     def send_offsets_to_transaction(self, *_: object) -> None:
         self._answer("send_offsets")
@@ -371,6 +372,20 @@ def test_a_record_that_was_refused_costs_its_producer_which_is_out_of_sequence(r
     rig.delivery._note_refusals(heads, outlet)
 
     assert rig.delivery._is_doubtful()
+
+
+def test_while_heads_are_tried_one_by_one_no_note_goes_with_them(rig: Rig) -> None:
+    """It stands behind all of them: with one of them alone it would skip the others."""
+    ledger: Ledger[int, Message] = Ledger(lambda: 0.0)
+    for partition in (0, 1):
+        ledger.assign(partition)
+    heads = [ledger.open(partition, offset, 0) for partition, offset in ((0, 3), (1, 7))]
+    note = Position(partition=1, epoch=1, offset=8)
+    rig.has(Scripted())
+    rig.delivery._isolation._suspects = {0: 3}
+
+    assert rig.delivery.deliver(heads, notes=[note]) == Delivered({0: 4})
+    assert rig.delivery.deliver(heads[1:], notes=[note]) == Delivered({1: 8}, (note,))
 
 
 # --- one producer after the other -----------------------------------------------------------------------------------
