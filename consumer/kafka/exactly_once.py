@@ -16,7 +16,6 @@ from consumer.kafka.bounded import Overrun, call_within
 from consumer.kafka.client import (
     CALL_TIMEOUT,
     MISSING_ACL,
-    REFUSED_CREDENTIALS,
     REFUSED_PAUSE,
     TRANSACTION_TIMEOUT,
     describe,
@@ -104,7 +103,7 @@ class ExactlyOnce:
             self._producer.init_transactions(CALL_TIMEOUT)
         except KafkaException as error:
             cause: KafkaError = error.args[0]
-            if cause.code() in MISSING_ACL or cause.code() in REFUSED_CREDENTIALS:
+            if cause.code() in MISSING_ACL:
                 fact = missing_right(cause, transactional_id=self.transactional_id)
                 raise SettingsError(f"kafka: {fact}") from error
             if cause.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:

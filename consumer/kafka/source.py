@@ -40,6 +40,7 @@ POSITION_TIMEOUT = 0.5
 ENDS_EVERY = 60.0
 REJOIN_AFTER = 30.0
 UNASKED_AFTER = 15_000  # milliseconds
+LOOKS_WITHOUT_BROKER = 2  # one alone can fall between a session that ended with its token and the next
 VERSIONS_EVERY = 10.0
 VERSIONS_TIMEOUT = 1.0
 
@@ -87,6 +88,8 @@ class Source:
         self._looked_at_ends_at = float("-inf")
         self._callback_error: Exception | None = None
         self._broker_trouble: str | None = None
+        self._broker_error: str | None = None  # the last one since a broker was up
+        self._looks_without_broker = 0
         self._commit_answers: dict[Offsets, tuple[KafkaError | None] | None] = {}
         self._starting: Offsets = frozenset()  # first positions given to the group, while it has not answered
         self._has_rebalanced = False
@@ -446,7 +449,7 @@ class Source:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN or error.code() in REFUSED_CREDENTIALS:
-            self._broker_trouble = describe(error)
+            self._broker_error = describe(error)
         if error.fatal():
             self._callback_error = Fatal(f"the Kafka consumer cannot go on: {describe(error)}")
         logger.debug("kafka client", extra={"error": describe(error)})
@@ -460,9 +463,13 @@ class Source:
         # The coordinator counts too, which is there once more without a number: after restarts all brokers were seen in
         # INIT for minutes, while jobs flowed.
         if any(broker["state"] == "UP" for broker in brokers):
-            self._broker_trouble = None
-        elif known:
-            self._broker_trouble = f"no broker is up: {', '.join(sorted(known))}"
+            self._broker_trouble = self._broker_error = None
+            self._looks_without_broker = 0
+        else:
+            self._looks_without_broker += 1
+        facts = [*sorted(known), *([self._broker_error] if self._broker_error else [])]
+        if facts and self._looks_without_broker >= LOOKS_WITHOUT_BROKER:
+            self._broker_trouble = f"no broker is up: {', '.join(facts)}"
         for number, partition in statistics["topics"].get(self._topic, {}).get("partitions", {}).items():
             if int(number) in self._owned and partition["ls_offset"] >= 0:
                 self._high[int(number)] = partition["ls_offset"]

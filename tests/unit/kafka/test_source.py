@@ -98,6 +98,11 @@ def statistics(group: dict[str, Any]) -> str:
     return json.dumps({"brokers": {}, "topics": {}, "cgrp": group})
 
 
+def brokers_are(*brokers: tuple[str, int, str]) -> str:
+    entries = [dict(zip(("nodename", "nodeid", "state"), broker, strict=True)) for broker in brokers]
+    return json.dumps({"brokers": dict(enumerate(entries)), "topics": {}, "cgrp": {}})
+
+
 @pytest.mark.parametrize(
     ("brokers", "trouble"),
     [
@@ -109,9 +114,35 @@ def statistics(group: dict[str, Any]) -> str:
 )
 def test_a_broker_that_is_up_is_enough(brokers: list[tuple[str, int, str]], trouble: str | None) -> None:
     source = source_with("classic")
-    entries = [dict(zip(("nodename", "nodeid", "state"), broker, strict=True)) for broker in brokers]
-    source._on_statistics(json.dumps({"brokers": dict(enumerate(entries)), "topics": {}, "cgrp": {}}))
+    for _ in range(3):
+        source._on_statistics(brokers_are(*brokers))
     assert source.broker_trouble == trouble
+
+
+def test_a_connection_that_is_made_anew_is_no_trouble() -> None:
+    """A broker ends the session of a token with it: readiness would be red for a second each time."""
+    source = source_with("classic")
+    for _ in range(3):
+        source._on_error(KafkaError(KafkaError._AUTHENTICATION, "handshake failed: Broker transport failure"))
+        source._on_statistics(brokers_are(("b:1", 1, "AUTH_HANDSHAKE")))
+        assert source.broker_trouble is None
+        source._on_statistics(brokers_are(("b:1", 1, "UP")))
+
+
+def test_what_a_broker_said_is_told_while_none_is_up() -> None:
+    source = source_with("classic")
+    source._on_error(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+    troubles = []
+    for state in ("DOWN", "DOWN", "UP", "DOWN", "DOWN"):
+        source._on_statistics(brokers_are(("b:1", 1, state)))
+        troubles.append(source.broker_trouble)
+    assert troubles == [
+        None,
+        "no broker is up: b:1 DOWN, _AUTHENTICATION: wrong password",
+        None,
+        None,
+        "no broker is up: b:1 DOWN",
+    ]
 
 
 class Brokers:
