@@ -4,9 +4,11 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
-from consumer.custody import DEATHS, Custodian, Position, read_note
+from consumer import custody
+from consumer.custody import DEATHS, SCHEMA, Custodian, Custody, Note, Position, read_note
 from consumer.errors import Abandoned
 from consumer.ledger import Entry, Ledger, Place
 from tests.rigs.deadline import wait_until
@@ -34,9 +36,9 @@ class Process:
         offsets = {note.partition: note.offset for note in notes} | {head.partition: head.offset + 1 for head in heads}
         for partition, offset in offsets.items():
             self.group[partition] = offset, self.custodian.note(partition, offset, in_flight=in_flight)
-        for head in heads:
-            removed = self.ledger.remove_below(head.partition, head.offset + 1)
-            self.custodian.moved(head.partition, head.offset + 1, sum(entry.jobs for entry in removed))
+        for partition, offset in offsets.items():
+            removed = self.ledger.remove_below(partition, offset)
+            self.custodian.moved(partition, offset, sum(entry.jobs for entry in removed))
         self.custodian.noted(notes)
 
     def claims(self, *, in_flight: int = 4) -> "Process":
@@ -92,8 +94,11 @@ class Asking:
     def is_waiting(self) -> bool:
         return self._thread.is_alive()
 
+    def ends(self, *, within: float) -> None:
+        self._thread.join(within)
+
     def is_granted(self) -> None:
-        self._thread.join(5)
+        self.ends(within=5)
         assert not self.is_waiting
         assert self.error is None
 
@@ -124,19 +129,46 @@ def test_what_was_handed_over_is_gone_on_with_at_full_speed() -> None:
     first = Process(group, "a").claims()
     first.does(0)
     first.hands_over()
+    assert group[0][0] == 1
     assert not Process(group, "b").claims().custodian.is_careful(0)
 
 
-def test_after_a_death_as_many_jobs_as_were_in_flight_are_done_one_at_a_time() -> None:
+def test_who_hands_over_and_dies_later_with_the_same_partition_has_not_handed_it_over() -> None:
+    group: Group = {}
+    first = Process(group, "a").claims()
+    first.hands_over()
+    first.gets(0)
+    first.claims(in_flight=3)
+    assert Process(group, "b").custodian._custody[0].careful == 3
+
+
+def test_what_went_away_before_it_was_placed_or_claimed_is_nobodys_business_any_more() -> None:
+    process = Process({}, "a")
+    with process.custodian.releasing([0, 7]) as notes:  # 7: not placed yet
+        assert notes == []
+    process.custodian.drop(0)
+    process.custodian.moved(0, 1, 1)
+    process.custodian.noted([Position(partition=0, epoch=1, offset=0)])
+    assert process.custodian.note(0, 1, in_flight=1) == ""
+    assert process.custodian.notes([]) == []
+    assert not process.custodian.may_start(0)
+
+
+def test_after_a_death_as_many_jobs_as_were_in_flight_are_done_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
     group: Group = {}
     Process(group, "a").claims(in_flight=3).begins(0)
+    assert caplog.messages == []
     second = Process(group, "b").claims()
+    assert caplog.messages == ["the owner before did not hand over: one job at a time"]
     for offset in range(3):
         assert second.custodian.is_careful(0)
+        assert second.custodian.careful_count == 1
         entry = second.begins(offset)
         assert not second.custodian.may_start(0), "one at a time"
+        second.takes_in_hand(entry)
         second.delivers(entry)
     assert not second.custodian.is_careful(0)
+    assert second.custodian.careful_count == 0
     second.begins(3)
     assert second.custodian.may_start(0)
 
@@ -177,6 +209,13 @@ def test_what_another_program_or_version_wrote_is_ignored(text: str) -> None:
     assert process.custodian._custody[0].deaths == {}
 
 
+@pytest.mark.parametrize(("hand", "careful"), [(None, 0), (0, 1)])
+def test_who_died_of_its_only_job_leaves_one_to_be_careful_with(hand: int | None, careful: int) -> None:
+    """What was in flight is what stood beside the commit before it."""
+    note = msgspec.json.encode(Note(SCHEMA, "a", in_flight=0, hand=hand)).decode()
+    assert Custody.taken_over(5, 1, note, by="b", most=MOST).careful == careful
+
+
 def test_only_the_job_in_hand_is_held_responsible() -> None:
     group: Group = {}
     Process(group, "a").claims().begins(0)  # begun, as many others, when the process died
@@ -213,6 +252,7 @@ def test_the_third_death_in_hand_is_the_last() -> None:
     owner.takes_in_hand(place.entry)
     last = Process(group, "c").claims()
     assert last.custodian.has_killed(last.begins(0).places[0])
+    assert not last.custodian.has_killed(last.ledger.open(0, 1, 1).places[0]), "the one behind it"
 
 
 def test_deaths_are_remembered_through_owners_that_hand_over() -> None:
@@ -275,12 +315,14 @@ def test_two_jobs_are_never_in_hand_at_once() -> None:
     assert {partition: note and note.hand for partition, note in notes.items()} == {0: None, 1: 0}
 
 
-def test_a_mark_that_was_not_committed_lets_nothing_begin() -> None:
+def test_a_mark_that_was_not_committed_lets_nothing_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(custody, "RECHECK", 0.005)
     owner = Process({}, "b").claims()
     asking = owner.asks(owner.begins(0).places[0])
     wanted = owner.custodian.notes([])
     assert wanted
     owner.custodian.noted([])
+    asking.ends(within=0.1)
     assert asking.is_waiting
     assert owner.custodian.notes([]) == wanted
     owner.commit(wanted)
@@ -295,6 +337,29 @@ def test_who_waits_for_leave_is_told_when_the_partition_is_gone() -> None:
     wait_until(lambda: not asking.is_waiting, within=5, what="the worker is free")
     assert isinstance(asking.error, Abandoned)
     assert owner.custodian.notes([]) == []
+
+
+def test_a_mark_is_not_waited_for_when_its_partition_is_gone() -> None:
+    owner = Process({}, "b", (0, 1)).claims()
+    first, second = (owner.begins(0, partition) for partition in (0, 1))
+    owner.asks(first.places[0])
+    asking = owner.asks(second.places[0])
+    owner.custodian.notes([])
+    owner.ledger.drop(0)
+    owner.custodian.drop(0)
+    owner.commit(owner.custodian.notes([]))
+    asking.is_granted()
+
+
+def test_the_claim_of_another_partition_is_no_mark() -> None:
+    owner = Process({}, "b").claims()
+    asking = owner.asks(owner.begins(0).places[0])
+    owner.gets(1)
+    claim, mark = owner.custodian.notes([])
+    owner.custodian.noted([claim])
+    assert owner.custodian.notes([]) == [mark]
+    owner.commit([mark])
+    asking.is_granted()
 
 
 def test_a_second_death_soon_after_makes_all_careful_that_may_have_been_begun() -> None:
