@@ -374,6 +374,36 @@ def test_a_record_that_was_refused_costs_its_producer_which_is_out_of_sequence(r
     assert rig.delivery._is_doubtful()
 
 
+@pytest.mark.parametrize(
+    ("code", "pumped"),
+    [
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "a right is missing on "),
+        (KafkaError.ILLEGAL_GENERATION, None),
+    ],
+)
+def test_after_a_right_was_withdrawn_the_next_try_waits_and_readiness_says_why(
+    rig: Rig, code: int, pumped: str | None
+) -> None:
+    """Else the log would be flooded by try after try."""
+    producer = Scripted()
+    producer.errors = {"send_offsets": KafkaException(KafkaError(code, "", False, False, True))}
+    rig.has(producer)
+    assert rig.delivers() == NOTHING
+    assert [why.startswith(pumped or "?") for why in rig.pumped] == [True] * (pumped is not None)
+
+    producer.errors = {}
+    assert (rig.delivers() == NOTHING) == (pumped is not None)
+    rig.delivery._not_before = 0.0
+    assert rig.delivers() == Delivered({0: 6}, (HERE,))
+
+
+def test_inside_a_callback_a_withdrawn_right_pumps_nothing(rig: Rig) -> None:
+    error = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "", False, False, True)
+    rig.has(Scripted(send_offsets=KafkaException(error)))
+    assert rig.delivery.deliver([], notes=[HERE], within=1.0) == NOTHING
+    assert rig.pumped == []
+
+
 def test_while_heads_are_tried_one_by_one_no_note_goes_with_them(rig: Rig) -> None:
     """It stands behind all of them: with one of them alone it would skip the others."""
     ledger: Ledger[int, Message] = Ledger(lambda: 0.0)
