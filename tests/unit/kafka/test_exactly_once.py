@@ -75,6 +75,7 @@ class Scripted:
 
     def abort_transaction(self, _: float) -> None:
         self.is_aborted = True
+        self._answer("abort")
 
     def _answer(self, call: str) -> None:
         if call in self.errors:
@@ -245,6 +246,29 @@ def test_a_commit_without_an_answer_is_never_aborted_and_asked_for_before_the_ne
     assert connected.delivers() == Delivered({0: 6})
     assert connected.delivery._live is not producer
     connected.delivery.close()
+
+
+def test_a_producer_whose_abort_fails_is_replaced_before_anything_is_asked(
+    connected: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exactly_once, "LONGEST_CALL", 0.0)
+    abortable = KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "", False, False, True))
+    producer: Any = Scripted(commit=abortable, abort=TIMED_OUT)
+    connected.has(producer)
+    assert connected.delivers() == NOTHING
+
+    connected.source.offsets = {0: 6}
+    assert connected.delivers() == Delivered({0: 6})
+    assert connected.delivery._live is not producer
+    connected.delivery.close()
+
+
+def test_what_went_away_in_doubt_is_not_asked_for(rig: Rig) -> None:
+    rig.has(Scripted())
+    rig.delivery._unsettled = {0, 5}
+    rig.source.offsets = {0: 3, 5: 9}
+    assert rig.delivers() == Delivered({0: 3})
+    assert rig.delivers() == Delivered({0: 6}, (HERE,))
 
 
 def test_while_the_group_does_not_say_what_was_committed_nothing_is_begun(rig: Rig) -> None:
