@@ -199,7 +199,7 @@ def _batches(replicas: Sequence[Replica]) -> dict[int, int]:
 
 def _keep_running(around: Surroundings, replicas: Sequence[Replica], show: Show) -> None:
     """Say how to use what runs, until Ctrl-C."""
-    command = "consumer" if shutil.which("consumer") else shlex.quote(sys.argv[0])
+    command = _own_command()
     show.say(
         "\nStill running, until Ctrl-C. In another terminal:\n\n"
         + "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in around.variables.items())
@@ -213,6 +213,13 @@ def _keep_running(around: Surroundings, replicas: Sequence[Replica], show: Show)
         while True:
             _check(replicas)
             time.sleep(_LOOK_EVERY)
+
+
+def _own_command() -> str:
+    """What starts this program in a shell."""
+    if shutil.which("consumer"):
+        return "consumer"
+    return shlex.join([sys.executable, "-m", "consumer"] if sys.argv[0].endswith("__main__.py") else [sys.argv[0]])
 
 
 def _check(replicas: Sequence[Replica]) -> None:

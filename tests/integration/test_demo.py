@@ -1,7 +1,9 @@
 """Does the demo show what the product does, and does nothing outlive it, however it ends?"""
 
+import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -204,13 +206,16 @@ def test_it_stays_for_as_long_as_one_wants_to_look_around(
     run = Demo(tmp_path, "--parts", "3", "--keep-running")
     demo.append(run)
     assert run.process.stdout is not None
-    said = [line.decode() for line in iter(run.process.stdout.readline, b"  consumer publish s3://parts/line-\n")]
+    lines = (line.decode() for line in run.process.stdout)
+    said = list(itertools.takewhile(lambda line: not line.endswith(" publish s3://parts/line-\n"), lines))
+    status = next(line for line in said if line.endswith(" status\n"))
     variables = dict(line.strip().removeprefix("export ").split("=", 1) for line in said if "export " in line)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = load(inspects=False)
     with Reader(settings, [settings.topics.results]) as reader:
         results = list(reader.read_to_end())
+    subprocess.run(shlex.split(status), cwd=ROOT, check=True, timeout=60)
     run.process.send_signal(signal.SIGINT)
     code, _ = run.finish(within=30)
 
