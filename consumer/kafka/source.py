@@ -467,9 +467,9 @@ class Source:
             self._looks_without_broker = 0
         else:
             self._looks_without_broker += 1
-        facts = [*sorted(known), *([self._broker_error] if self._broker_error else [])]
-        if facts and self._looks_without_broker >= LOOKS_WITHOUT_BROKER:
-            self._broker_trouble = f"no broker is up: {', '.join(facts)}"
+            facts = [*sorted(known), *([self._broker_error] if self._broker_error else [])]
+            if facts and self._looks_without_broker >= LOOKS_WITHOUT_BROKER:
+                self._broker_trouble = f"no broker is up: {', '.join(facts)}"
         for number, partition in statistics["topics"].get(self._topic, {}).get("partitions", {}).items():
             if int(number) in self._owned and partition["ls_offset"] >= 0:
                 self._high[int(number)] = partition["ls_offset"]

@@ -94,13 +94,9 @@ def test_a_consumer_that_has_not_heard_of_partitions_of_its_own_is_replaced(
 UNASKED = {"state": "up", "join_state": "init", "stateage": 15_000}
 
 
-def statistics(group: dict[str, Any]) -> str:
-    return json.dumps({"brokers": {}, "topics": {}, "cgrp": group})
-
-
-def brokers_are(*brokers: tuple[str, int, str]) -> str:
+def statistics(group: dict[str, Any], *brokers: tuple[str, int, str]) -> str:
     entries = [dict(zip(("nodename", "nodeid", "state"), broker, strict=True)) for broker in brokers]
-    return json.dumps({"brokers": dict(enumerate(entries)), "topics": {}, "cgrp": {}})
+    return json.dumps({"brokers": dict(enumerate(entries)), "topics": {}, "cgrp": group})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +111,7 @@ def brokers_are(*brokers: tuple[str, int, str]) -> str:
 def test_a_broker_that_is_up_is_enough(brokers: list[tuple[str, int, str]], trouble: str | None) -> None:
     source = source_with("classic")
     for _ in range(3):
-        source._on_statistics(brokers_are(*brokers))
+        source._on_statistics(statistics({}, *brokers))
     assert source.broker_trouble == trouble
 
 
@@ -124,9 +120,9 @@ def test_a_connection_that_is_made_anew_is_no_trouble() -> None:
     source = source_with("classic")
     for _ in range(3):
         source._on_error(KafkaError(KafkaError._AUTHENTICATION, "handshake failed: Broker transport failure"))
-        source._on_statistics(brokers_are(("b:1", 1, "AUTH_HANDSHAKE")))
+        source._on_statistics(statistics({}, ("b:1", 1, "AUTH_HANDSHAKE")))
         assert source.broker_trouble is None
-        source._on_statistics(brokers_are(("b:1", 1, "UP")))
+        source._on_statistics(statistics({}, ("b:1", 1, "UP")))
 
 
 def test_what_a_broker_said_is_told_while_none_is_up() -> None:
@@ -134,7 +130,7 @@ def test_what_a_broker_said_is_told_while_none_is_up() -> None:
     source._on_error(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
     troubles = []
     for state in ("DOWN", "DOWN", "UP", "DOWN", "DOWN"):
-        source._on_statistics(brokers_are(("b:1", 1, state)))
+        source._on_statistics(statistics({}, ("b:1", 1, state)))
         troubles.append(source.broker_trouble)
     assert troubles == [
         None,
